@@ -1,0 +1,46 @@
+# `make` lists the targets; every target that needs the environment sets it up first.
+SHELL := /bin/bash
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## create .venv: hash-locked packages, the verger command, the Delta jars
+
+demo: $(READY) ## draw pictures, stream them, show what became of them
+	@$(BIN)/verger demo
+
+test: $(READY) ## run the test suite
+	@$(BIN)/python -m pytest
+
+check: $(READY) ## lint, types, import contracts
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(READY) ## measure throughput against the raw loop (minutes; ratios, side by side)
+	@$(BIN)/python -m tests.bench.throughput
+
+lock: $(READY) ## resolve requirements.txt anew from pyproject.toml
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+	    --extra compile --extra dev --no-emit-index-url --custom-compile-command 'make lock' -o requirements.txt pyproject.toml
+
+clean: ## remove everything that make and the demo created
+	rm -rf $(VENV) verger-demo build dist spark-warehouse .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
+	  echo 'Verger needs Python 3.11 (found: $(PYTHON)). Install it (apt-get install python3.11 python3.11-venv, or pyenv install 3.11) or say make PYTHON=/path/to/python3.11'; exit 2; }
+	@java -version 2>&1 | grep -qE 'version "(17|21)' || { \
+	  echo 'Verger needs Java 17. Install it (apt-get install openjdk-17-jre-headless, or brew install openjdk@17) and put it on PATH.'; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --require-hashes -r requirements.txt
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m conf.jars
+	@touch $@

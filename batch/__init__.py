@@ -1,0 +1,1 @@
+"""The batch leg: refits standardisation and PCA on the full `features` table."""

@@ -1,0 +1,62 @@
+"""Every error a person can meet, one tree.
+
+VergerError              exit 1: it failed; the message says what, where and the mend
+├── UsageError           exit 2: a setting or an argument is wrong
+├── PlatformError        exit 1: Python, Java or the jars of this machine
+├── LandingError         exit 1: the landing zone does not answer
+├── LakeError            exit 1: the lake is missing, foreign, newer or held by another driver
+├── BackboneError        exit 1: a backbone cannot be compiled, or its copy in the lake is damaged
+└── StorageError         a failure of the world (network, disk, credentials): retried, never a row
+Rejected                 not an error of the program: a picture's own fault, which becomes a row
+"""
+
+from conf.rejections import Reason
+
+
+class VergerError(Exception):
+    """The root; `exit_code` is what the command returns."""
+
+    exit_code = 1
+
+
+class UsageError(VergerError):
+    """A setting or an argument is wrong; the message names it and the mend."""
+
+    exit_code = 2
+
+
+class PlatformError(VergerError):
+    """Python, Java or the jars of this machine do not serve."""
+
+
+class LandingError(VergerError):
+    """The landing zone is missing or does not answer."""
+
+
+class LakeError(VergerError):
+    """The lake is missing, foreign, of a newer version, or held by another driver."""
+
+
+class BackboneError(VergerError):
+    """A backbone cannot be compiled, or its copy in the lake is damaged."""
+
+
+class StorageError(VergerError):
+    """The world's fault while reading or writing bytes: the task is retried, no row is written."""
+
+
+class Rejected(Exception):
+    """A picture's own fault.
+
+    Attributes
+    ----------
+    reason : Reason
+        One of the fixed list.
+    detail : str
+        What exactly was seen, for the person who looks at the row.
+    """
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail

@@ -1,0 +1,1 @@
+"""The streaming leg: landed pictures become rows of the `features` table."""
