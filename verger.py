@@ -1,0 +1,147 @@
+"""Read a lake from Python, without a JVM.
+
+>>> import verger
+>>> lake = verger.open("lake")
+>>> lake.features().num_rows
+5400
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+from deltalake import DeltaTable
+
+from conf import lease
+from conf.errors import LakeError, UsageError, VergerError
+from conf.lake import LakePaths, newest, open_lake
+from conf.tables import ARRIVALS, FEATURES, NEWEST_WINS, Table, count_rows
+
+__all__ = ["Lake", "LakeError", "UsageError", "VergerError", "open"]
+
+_KEYS = ("uri", *NEWEST_WINS)
+
+
+def open(lake: str) -> "Lake":
+    """Open the lake at a folder.
+
+    Raises
+    ------
+    LakeError
+        There is none.
+    """
+    return Lake(open_lake(lake))
+
+
+@dataclass(frozen=True)
+class Lake:
+    """One lake, read through delta-rs; each call reads the tables as they are at that moment."""
+
+    paths: LakePaths
+
+    def arrivals(self) -> pa.Table:
+        """Return every arrival: one row per version of a picture and attempt, with the columns of `arrivals`."""
+        return self._dataset(ARRIVALS).to_table(columns=list(ARRIVALS.columns))
+
+    def features(self, featurizer: str = "", columns: Sequence[str] = FEATURES.columns) -> pa.Table:
+        """Return the newest outcome of each picture that has features.
+
+        Parameters
+        ----------
+        featurizer
+            Id or prefix; empty: the only one, or the one that was streamed last.
+        columns
+            Columns of `features` to return; `features` itself is a list of float32 per row.
+        """
+        return self._outcomes(featurizer, columns, rejected=False)
+
+    def rejections(self, featurizer: str = "") -> pa.Table:
+        """Return the newest outcome of each picture that was rejected, with its reason (`rejection`) and `detail`."""
+        columns = [name for name in FEATURES.columns if name != "features"]
+        return self._outcomes(featurizer, columns, rejected=True)
+
+    def featurizers(self) -> list[str]:
+        """Return the ids of the featurizers in the lake, the one that was streamed last at the end."""
+        actions = pa.table(DeltaTable(self.paths.table(FEATURES)).get_add_actions(flatten=True))
+        if not actions.num_rows:
+            return []
+        last = actions.group_by("partition.featurizer").aggregate([("modification_time", "max")])
+        ordered: list[str] = last.sort_by("modification_time_max")["partition.featurizer"].to_pylist()
+        return ordered
+
+    def featurizer(self, wish: str = "") -> str:
+        """Return the one featurizer that an id, a prefix, or nothing means.
+
+        Raises
+        ------
+        UsageError
+            None begins with the prefix, or several do.
+        LakeError
+            Nothing has been streamed yet.
+        """
+        present = self.featurizers()
+        if not present:
+            raise LakeError(f"{self.paths.root} holds no features yet: `verger stream` writes them")
+        if not wish:
+            return present[-1]
+        matching = [each for each in present if each == wish] or [each for each in present if each.startswith(wish)]
+        if len(matching) != 1:
+            how_many = "no featurizer" if not matching else "more than one featurizer"
+            raise UsageError(f"--featurizer {wish}: {how_many} begins so; the lake has {', '.join(present)}")
+        return matching[0]
+
+    def status(self) -> dict[str, Any]:
+        """Return what `verger status --json` prints: counts, backlog, rejections, who streams, table sizes."""
+        arrived = count_rows(self.paths.table(ARRIVALS))
+        return {
+            "lake": str(self.paths.root),
+            "stream": lease.holder(self.paths.lease("stream")),
+            "last_report": self._report("stream"),
+            "arrivals": arrived,
+            "featurizers": [self._featurizer_status(each, arrived) for each in self.featurizers()],
+            "tables": {table.name: self._size(table) for table in (ARRIVALS, FEATURES)},
+        }
+
+    def _outcomes(self, wish: str, columns: Sequence[str], *, rejected: bool) -> pa.Table:
+        unknown = sorted(set(columns) - set(FEATURES.columns))
+        if unknown:
+            raise UsageError(f"features has no column {unknown[0]}; it has {', '.join(FEATURES.columns)}")
+        mine = ds.field("featurizer") == self.featurizer(wish)
+        wanted = list(dict.fromkeys((*columns, *_KEYS, "rejection")))
+        rows = newest(self._dataset(FEATURES).to_table(columns=wanted, filter=mine))
+        has_reason = pc.is_valid(rows["rejection"])
+        return rows.filter(has_reason if rejected else pc.invert(has_reason)).select(list(columns))
+
+    def _featurizer_status(self, featurizer: str, arrived: int) -> dict[str, Any]:
+        mine = ds.field("featurizer") == featurizer
+        rows = newest(self._dataset(FEATURES).to_table(columns=[*_KEYS, "rejection", "featurized_at"], filter=mine))
+        outcomes = count_rows(self.paths.table(FEATURES), featurizer=featurizer)
+        reasons = pc.value_counts(rows["rejection"].drop_null()).to_pylist()
+        last = pc.max(rows["featurized_at"]).as_py()
+        return {
+            "featurizer": featurizer,
+            "outcomes": outcomes,
+            "backlog": max(0, arrived - outcomes),
+            "pictures": rows.num_rows,
+            "with_features": rows["rejection"].null_count,
+            "rejections": {each["values"]: each["counts"] for each in reasons},
+            "last_outcome_at": last and last.isoformat(),
+        }
+
+    def _dataset(self, table: Table) -> ds.Dataset:
+        return DeltaTable(self.paths.table(table)).to_pyarrow_dataset()
+
+    def _size(self, table: Table) -> dict[str, int]:
+        actions = pa.table(DeltaTable(self.paths.table(table)).get_add_actions())
+        return {"files": actions.num_rows, "bytes": pc.sum(actions["size_bytes"]).as_py() or 0}
+
+    def _report(self, leg: str) -> dict[str, Any] | None:
+        try:
+            found: dict[str, Any] = json.loads(self.paths.report(leg).read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
+        return found

@@ -6,6 +6,7 @@ VergerError              exit 1: it failed; the message says what, where and the
 ├── LandingError         exit 1: the landing zone does not answer
 ├── LakeError            exit 1: the lake is missing, foreign, newer or held by another driver
 ├── BackboneError        exit 1: a backbone cannot be compiled, or its copy in the lake is damaged
+├── StreamError          exit 1: the streaming query ended by itself
 └── StorageError         a failure of the world (network, disk, credentials): retried, never a row
 Rejected                 not an error of the program: a picture's own fault, which becomes a row
 """
@@ -39,6 +40,10 @@ class LakeError(VergerError):
 
 class BackboneError(VergerError):
     """A backbone cannot be compiled, or its copy in the lake is damaged."""
+
+
+class StreamError(VergerError):
+    """The streaming query ended by itself; nothing is lost, the next run goes on from the checkpoint."""
 
 
 class StorageError(VergerError):

@@ -28,6 +28,9 @@ class Reason(StrEnum):
     TOO_MANY_PIXELS = "too_many_pixels", "Width times height is over the pixel limit."
     TOO_MANY_BYTES = "too_many_bytes", "The file is over the byte limit."
     GONE = "gone", "The picture was deleted between its arrival and its fetch, or its link leads nowhere."
-    CHANGED = "changed", "The picture was overwritten between its arrival and its fetch; the new version arrives by itself."
+    CHANGED = (
+        "changed",
+        "The picture was overwritten between its arrival and its fetch; the new version arrives by itself.",
+    )
     FORBIDDEN = "forbidden", "The landing answers, but this picture may not be read.", True
     NON_FINITE = "non_finite", "The backbone gave a vector that is not finite."

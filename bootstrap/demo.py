@@ -1,0 +1,156 @@
+"""`verger demo`: an orchard lands in two waves, with windfalls among it, and the streaming leg takes it all."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+import verger
+from bootstrap import orchard, windfalls
+from conf.errors import UsageError, VergerError
+from conf.settings import Settings
+from streaming import stream
+from streaming.totals import Totals
+
+_MARKER = ".verger-demo"
+_SECOND_WAVE_SHARE = 10
+
+
+class Show(Protocol):
+    """What the demo needs of a terminal."""
+
+    def say(self, text: str) -> None:
+        """Show a step that takes seconds."""
+
+    def totals(self, totals: Totals) -> None:
+        """Show where the run stands."""
+
+
+@dataclass(frozen=True)
+class Label:
+    """One label's part of the feature space: how many pictures, the nearest other label by mean cosine, and the
+    share of pictures whose nearest other picture has the same label."""  # noqa: D205, D209
+
+    label: str
+    pictures: int
+    nearest: str
+    purity: float
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the demo shows at its end."""
+
+    landing: Path
+    lake: Path
+    landed: int
+    second_wave: int
+    with_features: int
+    rejections: Mapping[str, int]
+    labels: list[Label]
+
+
+def run(folder: Path, pictures: int, seed: int, cores: int, stop: Event, show: Show) -> Shown | None:
+    """Draw, land, stream; return what happened, or None where it was interrupted.
+
+    Parameters
+    ----------
+    folder
+        Where the landing and the lake go; a former demo's are replaced, a compiled backbone is kept.
+    pictures
+        How many to draw at first; a tenth of that lands as a second wave while the stream runs.
+    seed
+        Equal seeds draw equal pictures.
+    cores
+        As in the settings.
+    stop
+        Ends the demo early when set.
+    show
+        The terminal.
+
+    Raises
+    ------
+    VergerError
+        `folder` is somebody else's, or streaming failed.
+    """
+    landing, lake = _cleared(folder)
+    show.say(f"drawing {pictures} fruit pictures and {len(windfalls.bad_files(landing / 'Windfalls'))} bad files")
+    orchard.plant(landing, pictures, seed)
+    windfalls.odd_files(landing / "Oddities")
+    second = max(1, pictures // _SECOND_WAVE_SHARE)
+    expected = sum(1 for each in landing.rglob("*") if each.is_file()) + second
+    planted = False
+
+    def watch(totals: Totals) -> None:
+        nonlocal planted
+        show.totals(totals)
+        if totals.last is not None and not planted:
+            planted = True
+            orchard.plant(landing, second, seed, start=pictures)
+        if totals.landed >= expected and totals.backlog == 0:
+            stop.set()
+
+    settings = Settings(landing=str(landing), lake=str(lake), cores=cores, settle=1.0, poll=1.0)
+    totals = stream.run(settings, stop, report=watch, say=show.say)
+    if totals.landed < expected or totals.backlog:
+        return None
+    return _shown(landing, lake, totals.landed, second)
+
+
+def _cleared(folder: Path) -> tuple[Path, Path]:
+    landing, lake = folder.absolute() / "landing", folder.absolute() / "lake"
+    try:
+        if folder.exists() and any(folder.iterdir()) and not (folder / _MARKER).exists():
+            raise UsageError(f"--folder {folder} is not empty and no former demo: choose another")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _MARKER).touch()
+        shutil.rmtree(landing, ignore_errors=True)
+        for each in lake.iterdir() if lake.exists() else ():
+            if each.name != "backbones":
+                shutil.rmtree(each)
+        landing.mkdir()
+    except OSError as error:
+        raise VergerError(f"--folder {folder}: {error.strerror or error}") from error
+    return landing, lake
+
+
+def _shown(landing: Path, lake: Path, landed: int, second_wave: int) -> Shown:
+    opened = verger.open(str(lake))
+    features = opened.features(columns=["label", "features"])
+    grown = features.filter(pc.is_in(features["label"], pa.array(list(orchard.VARIETIES))))
+    counts = opened.rejections()["rejection"].value_counts().to_pylist()
+    return Shown(
+        landing=landing,
+        lake=lake,
+        landed=landed,
+        second_wave=second_wave,
+        with_features=features.num_rows,
+        rejections={each["values"]: each["counts"] for each in counts},
+        labels=_labels(grown),
+    )
+
+
+def _labels(features: pa.Table) -> list[Label]:
+    """Return what the vectors say of each label, by cosine similarity."""
+    vectors = np.stack(features["features"].combine_chunks().to_numpy(zero_copy_only=False)).astype(np.float64)
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
+    labels = np.array([each or "" for each in features["label"].to_pylist()])
+    similar = vectors @ vectors.T
+    np.fill_diagonal(similar, -1)
+    same = labels[similar.argmax(axis=1)] == labels
+    names = sorted(set(labels))
+    means = np.stack([vectors[labels == name].mean(axis=0) for name in names])
+    between = means @ means.T
+    np.fill_diagonal(between, -1)
+    return [
+        Label(
+            name, int((labels == name).sum()), names[int(between[place].argmax())], float(same[labels == name].mean())
+        )
+        for place, name in enumerate(names)
+    ]

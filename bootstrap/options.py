@@ -1,0 +1,70 @@
+"""Command-line options, derived from the settings: name, type, default and sentence stand in `conf.settings` only."""
+
+import functools
+import inspect
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from conf.settings import FIELDS, TYPES, flag, resolve
+
+_KEYWORD = inspect.Parameter.KEYWORD_ONLY
+_COMMON = [
+    inspect.Parameter(
+        "config",
+        _KEYWORD,
+        default=None,
+        annotation=Annotated[
+            Path | None, typer.Option("--config", help="TOML file of settings, instead of ./verger.toml.")
+        ],
+    ),
+    inspect.Parameter(
+        "debug",
+        _KEYWORD,
+        default=False,
+        annotation=Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")],
+    ),
+]
+
+
+def takes(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of these settings; it receives them resolved, as its first argument.
+
+    Parameters of the command beyond that one stay its own options.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = list(inspect.signature(command).parameters.values())[1:]
+
+        @functools.wraps(command)
+        def run(**given: Any) -> None:
+            config, _ = given.pop("config"), given.pop("debug")
+            flags = {name: given.pop(name) for name in names}
+            command(resolve(flags, os.environ, config), **given)
+
+        parameters = [*own, *map(_parameter, names), *_COMMON]
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {each.name: each.annotation for each in parameters}
+        return run
+
+    return decorate
+
+
+def _parameter(name: str) -> inspect.Parameter:
+    setting, kind = FIELDS[name], TYPES[name]
+    choices = setting.metadata["choices"]
+    metavar = None if kind is bool else "|".join(choices) or {str: "TEXT", int: "N", float: "SECONDS"}[kind]
+    # The value is checked by conf.settings, whatever it came from, so that every source gives the same message.
+    typed = bool | None if kind is bool else str | None
+    shown = setting.metadata["sentence"] + _default(setting.default)
+    option = typer.Option(flag(name), help=shown, metavar=metavar, show_default=False)
+    return inspect.Parameter(name, _KEYWORD, default=None, annotation=Annotated[typed, option])
+
+
+def _default(value: Any) -> str:
+    if isinstance(value, bool) or value == "" or len(str(value)) > 40:
+        return ""
+    return f" [default: {value:g}]" if isinstance(value, float) else f" [default: {value}]"

@@ -1,0 +1,209 @@
+"""What a person sees: one live line on a terminal, plain lines anywhere else, and the tables that commands print."""
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from conf.lake import LakePaths
+from conf.rejections import Reason
+from conf.settings import FIELDS, NAMES, Resolved
+from streaming.backbones import Architecture
+from streaming.featurizer import Featurizer
+from streaming.totals import Totals
+
+if TYPE_CHECKING:
+    from bootstrap.demo import Shown
+
+
+class Live:
+    """Shows where a run stands: rewrites one line on a terminal, else prints a line for each micro-batch."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._status = console.status("starting") if console.is_terminal else None
+        self._batch = -1
+
+    def say(self, text: str) -> None:
+        """Show a step that takes seconds."""
+        if self._status:
+            self._status.update(escape(text))
+        else:
+            _plain(text)
+
+    def totals(self, totals: Totals) -> None:
+        """Show the totals."""
+        if self._status:
+            self._status.update(line(totals))
+        elif totals.last is not None and totals.last.number != self._batch:
+            self._batch = totals.last.number
+            _plain(line(totals))
+
+    @contextmanager
+    def running(self) -> Iterator["Live"]:
+        """Show the live line for the length of a `with` block."""
+        if self._status is None:
+            yield self
+            return
+        with self._status:
+            yield self
+
+
+@contextmanager
+def live() -> Iterator[Live]:
+    """Yield what shows progress on standard output."""
+    with Live(Console(highlight=False)).running() as shown:
+        yield shown
+
+
+def line(totals: Totals) -> str:
+    """Return the totals as one line."""
+    parts = [
+        f"landed {totals.landed:,}",
+        f"featurized {totals.featurized:,}",
+        f"rejected {totals.rejected:,}",
+        f"backlog {totals.backlog:,}",
+    ]
+    if totals.last is not None:
+        parts += [f"{totals.last.rate:.0f} img/s", f"freshness p50 {seconds(totals.last.freshness_p50)}"]
+    if totals.waiting:
+        parts.append(f"{totals.waiting:,} still young")
+    return " · ".join(parts)
+
+
+def seconds(value: float) -> str:
+    """Return a duration as a person says it: `4.2 s`, `7 min`, `3.1 h`, `12 d`."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if value >= 2 * size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value:.1f} s"
+
+
+def summary(totals: Totals, lake: str) -> None:
+    """Print how a run ended."""
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(totals.rejections.items()))
+    _plain(
+        f"{totals.featurized:,} featurized, {totals.rejected:,} rejected{f' ({reasons})' if reasons else ''}, "
+        f"{totals.backlog:,} left; {totals.landed:,} arrivals in {lake}"
+    )
+    for why, count in sorted(totals.passed_over.items()):
+        _plain(f"passed over: {count:,} {why.replace('_', ' ')}")
+
+
+def status(found: Mapping[str, Any]) -> None:
+    """Print `Lake.status`."""
+    console = Console(highlight=False)
+    stream = found["stream"]
+    running = (
+        f"process {stream.get('pid')} on {stream.get('host')} since {stream.get('since')}" if stream else "not running"
+    )
+    facts = _table(None, "", "")
+    facts.add_row("lake", escape(found["lake"]))
+    facts.add_row("stream", running)
+    facts.add_row("arrivals", f"{found['arrivals']:,}")
+    for each in found["featurizers"]:
+        rejected = sum(each["rejections"].values())
+        facts.add_row("featurizer", each["featurizer"])
+        facts.add_row("  with features", f"{each['with_features']:,}")
+        facts.add_row("  rejected", f"{rejected:,}")
+        facts.add_row("  backlog", f"{each['backlog']:,}")
+        facts.add_row("  last outcome", str(each["last_outcome_at"]))
+    _report_rows(facts, found["last_report"])
+    for name, size in found["tables"].items():
+        facts.add_row(f"table {name}", f"{size['files']:,} files, {size['bytes'] / 1e6:,.1f} MB")
+    console.print(facts)
+    for each in found["featurizers"]:
+        if each["rejections"]:
+            console.print(rejections(each["rejections"]))
+
+
+def _report_rows(facts: Table, report: Mapping[str, Any] | None) -> None:
+    if report is None:
+        return
+    for why, count in sorted(report["passed_over"].items()):
+        facts.add_row(f"passed over, {why.replace('_', ' ')}", f"{count:,}")
+    last = report["last_micro_batch"]
+    if last:
+        facts.add_row(
+            "last micro-batch",
+            f"{last['pictures']:,} pictures, {last['pictures_per_second']:,.0f} img/s, "
+            f"freshness p50 {seconds(last['freshness_p50'])}, p95 {seconds(last['freshness_p95'])}",
+        )
+
+
+def rejections(counts: Mapping[str, int]) -> Table:
+    """Return the table of rejections by reason."""
+    sentences = {each.value: each.sentence for each in Reason}
+    table = _table(None, "rejected", "pictures", "what it means")
+    for reason, count in sorted(counts.items()):
+        table.add_row(reason, f"{count:,}", sentences.get(reason, "a reason of a newer Verger"))
+    return table
+
+
+def configuration(resolved: Resolved) -> None:
+    """Print each setting, its value and where it came from."""
+    table = _table(None, "setting", "value", "from", "what it does")
+    for name in NAMES:
+        value = str(getattr(resolved.settings, name))
+        table.add_row(name, escape(value), escape(resolved.origins[name]), FIELDS[name].metadata["sentence"])
+    Console(highlight=False).print(table)
+
+
+def backbones(architectures: Iterable[Architecture], lake: LakePaths | None) -> None:
+    """Print the known networks and those compiled in a lake."""
+    console = Console(highlight=False)
+    table = _table(None, "name", "input", "weights", "what it is")
+    for each in architectures:
+        table.add_row(each.name, str(each.size), each.named_weights, each.sentence)
+    console.print(table)
+    if lake is not None:
+        compiled = _table("compiled in this lake", "featurizer")
+        for manifest in sorted(lake.backbones.glob("*.json")):
+            compiled.add_row(manifest.stem)
+        console.print(compiled)
+
+
+def compiled(made: Featurizer) -> None:
+    """Print what a compiled backbone is like."""
+    manifest = made.manifest
+    _plain(
+        f"{made.id}: {manifest.backbone.width} features, {manifest.tflite_bytes / 1e6:.1f} MB, differs from Keras by "
+        f"{manifest.probe_error:.1e}, {manifest.seconds_per_picture * 1000:.1f} ms a picture on one core; {made.model}"
+    )
+
+
+def demonstration(shown: "Shown") -> None:
+    """Print what the demo did and where it is."""
+    console = Console(highlight=False)
+    console.print(
+        f"\n{shown.landed:,} files landed ({shown.second_wave:,} of them while the stream ran): "
+        f"{shown.with_features:,} have features, {sum(shown.rejections.values())} were rejected, none is missing.\n"
+    )
+    labels = _table("features by label", "label", "pictures", "nearest other label", "1-NN purity")
+    for each in shown.labels:
+        labels.add_row(escape(each.label), str(each.pictures), escape(each.nearest), f"{each.purity:.2f}")
+    console.print(labels)
+    console.print(rejections(shown.rejections))
+    console.print(
+        f"\nlanding  {escape(str(shown.landing))}\nlake     {escape(str(shown.lake))}\n\n"
+        f"Look on:  verger status --lake {escape(str(shown.lake))}\n"
+        f"Go on:    verger stream --landing {escape(str(shown.landing))} --lake {escape(str(shown.lake))}   "
+        "(then copy pictures in)",
+    )
+
+
+def _table(title: str | None, *columns: str) -> Table:
+    table = Table(
+        title=title, title_justify="left", box=None, pad_edge=False, show_header=any(columns), padding=(0, 3, 0, 0)
+    )
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _plain(text: str) -> None:
+    print(text, file=sys.stdout, flush=True)

@@ -1,0 +1,193 @@
+"""The Spark session: on a laptop tuned for one machine, under spark-submit whatever the cluster gives."""
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from conf.errors import PlatformError, UsageError
+from conf.jars import spark_settings
+
+if TYPE_CHECKING:
+    from pyspark import SparkConf
+    from pyspark.sql import SparkSession
+
+JAVA_HELP = (
+    "install it (apt-get install openjdk-17-jre-headless, or brew install openjdk@17) "
+    "and put it on PATH or name it in JAVA_HOME"
+)
+LEAST_JAVA = 17
+TASK_ATTEMPTS = 4
+
+# What both legs need wherever they run.
+COMMON = {
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.streaming.numRecentProgressUpdates": "64",
+    "spark.speculation": "false",
+}
+# A small cluster of one process: the defaults, made for hundreds of cores, cost seconds at every commit.
+LOCAL = {
+    "spark.driver.memory": "2g",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.host": "127.0.0.1",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.sql.shuffle.partitions": "2",
+    "spark.databricks.delta.snapshotPartitions": "2",
+    "spark.rdd.compress": "false",
+    "spark.shuffle.compress": "false",
+    "spark.sql.ui.retainedExecutions": "20",
+    "spark.ui.retainedJobs": "50",
+    "spark.ui.retainedStages": "50",
+}
+
+
+def on_cluster() -> bool:
+    """Whether spark-submit started this process and gave it a JVM."""
+    return "PYSPARK_GATEWAY_PORT" in os.environ
+
+
+def check_java() -> None:
+    """Check that a Java of at least 17 can be started.
+
+    Raises
+    ------
+    PlatformError
+        It cannot; the message says how to get it.
+    """
+    home = os.environ.get("JAVA_HOME")
+    java = str(Path(home) / "bin" / "java") if home else shutil.which("java")
+    try:
+        said = subprocess.run([java or "java", "-version"], capture_output=True, text=True, check=True).stderr
+    except (OSError, subprocess.CalledProcessError):
+        where = f"JAVA_HOME={home} holds no Java that starts" if home else "no java on PATH"
+        raise PlatformError(f"Java {LEAST_JAVA} is needed, {where}: {JAVA_HELP}") from None
+    found = re.search(r'version "(?:1\.)?(\d+)', said)
+    if found is None or int(found[1]) < LEAST_JAVA:
+        raise PlatformError(
+            f"Java {LEAST_JAVA} is needed, {java} is {found[1] if found else said.strip()!r}: {JAVA_HELP}"
+        )
+
+
+def parse_spark_conf(text: str) -> dict[str, str]:
+    """Split `KEY=VALUE KEY=VALUE` into a mapping.
+
+    Raises
+    ------
+    UsageError
+        A word is no KEY=VALUE with a key that begins with `spark.`.
+    """
+    pairs = {}
+    for word in text.split():
+        key, separator, value = word.partition("=")
+        if not separator or not key.startswith("spark."):
+            raise UsageError(f"spark_conf: {word!r} is not spark.KEY=VALUE")
+        pairs[key] = value
+    return pairs
+
+
+@contextlib.contextmanager
+def session(name: str, *, cores: int = 0, extra: dict[str, str] | None = None) -> Iterator["SparkSession"]:
+    """Yield a Spark session named `name`, stopped at the end.
+
+    Parameters
+    ----------
+    cores
+        Cores of this machine to use when local; 0: all.
+    extra
+        Further Spark settings; they win over Verger's own.
+
+    Raises
+    ------
+    PlatformError
+        No Java, or the jars cannot be fetched.
+    """
+    from pyspark import SparkConf, SparkContext
+    from pyspark.sql import SparkSession
+
+    conf = SparkConf().setAppName(name)
+    if on_cluster():
+        conf.setAll([*COMMON.items(), *(extra or {}).items()])
+        spark = SparkSession.builder.config(conf=conf).getOrCreate()
+        try:
+            yield spark
+        finally:
+            spark.stop()
+        return
+    check_java()
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    with tempfile.TemporaryDirectory(prefix="verger-", ignore_cleanup_errors=True) as folder:
+        # local[N] alone never retries a task.
+        conf.setMaster(f"local[{cores or '*'},{TASK_ATTEMPTS}]")
+        conf.setAll([*COMMON.items(), *LOCAL.items(), *_places(Path(folder)).items(), *spark_settings().items()])
+        conf.setAll(list((extra or {}).items()))
+        gateway = launch(conf, Path(folder) / "spark.log")
+        spark = SparkSession(SparkContext(conf=conf, gateway=gateway))
+        try:
+            yield spark
+        finally:
+            _stop(spark, gateway)
+
+
+def launch(conf: "SparkConf", log: Path) -> Any:
+    """Start a JVM for `conf` with its output in `log`, and return its gateway.
+
+    Raises
+    ------
+    PlatformError
+        It did not start; the message says why in one line.
+    """
+    from pyspark.errors import PySparkRuntimeError
+    from pyspark.java_gateway import launch_gateway
+
+    with log.open("wb") as output:
+        try:
+            return launch_gateway(conf, {"stdout": output, "stderr": output})  # type: ignore[no-untyped-call]
+        except PySparkRuntimeError:
+            raise PlatformError(_why(log.read_text("utf-8", "replace"))) from None
+
+
+# Compiled once and cheaply: 30 % off every start, and the cores are the workers'.
+_JVM_FLAGS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+
+
+def _places(folder: Path) -> dict[str, str]:
+    log4j = Path(__file__).with_name("log4j2.properties").as_uri()
+    return {
+        "spark.local.dir": str(folder),
+        "spark.sql.warehouse.dir": str(folder / "warehouse"),
+        "spark.driver.extraJavaOptions": f"{_JVM_FLAGS} -Dlog4j2.configurationFile={log4j} -Djava.io.tmpdir={folder}",
+    }
+
+
+def _why(said: str) -> str:
+    if "unresolved dependency" in said or "Server access error" in said or "download failed" in said:
+        return (
+            "the Delta jars could not be fetched from Maven Central: connect once and run `make setup` "
+            "(or `python -m conf.jars`); they are kept for later starts"
+        )
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    telling = [line for line in lines if "Error" in line or "Exception" in line] or lines[-1:] or ["it said nothing"]
+    return f"the Java side of Spark did not start: {telling[0][:300]}"
+
+
+def _stop(spark: "SparkSession", gateway: Any) -> None:
+    """Stop Spark and wait for its JVM, so that no process and no temporary file outlives the command."""
+    from pyspark import SparkContext
+
+    spark.stop()
+    gateway.shutdown()
+    gateway.proc.stdin.close()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        gateway.proc.wait(timeout=20)
+    # PySpark keeps the gateway in class attributes, for a next context that would find a dead JVM.
+    SparkContext._gateway = None
+    SparkContext._jvm = None

@@ -1,0 +1,177 @@
+"""Every setting once: name, type, default and the sentence that explains it.
+
+Command-line flags, `VERGER_…` environment variables, `verger.toml`, `verger config` and the README's table derive from
+the fields of `Settings`. Values rise: default < TOML file < environment < flag.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from conf.errors import UsageError
+
+ENVIRONMENT_PREFIX = "VERGER_"
+FILE_NAME = "verger.toml"
+NOT_PICTURES = (
+    "txt,csv,tsv,json,jsonl,ndjson,xml,yaml,yml,toml,ini,md,html,htm,log,db,sqlite,parquet,avro,orc,crc,"
+    "py,ipynb,sh,zip,gz,bz2,xz,zst,tar,tgz,7z,rar,mp3,wav,mp4,mov,avi,mkv,webm,xmp,lnk"
+)
+
+
+def setting(
+    default: Any, sentence: str, *, least: float | None = None, choices: tuple[str, ...] = (), section: str = "stream"
+) -> Any:
+    """Declare one setting: its default, its sentence and what values it takes."""
+    return field(
+        default=default, metadata={"sentence": sentence, "least": least, "choices": choices, "section": section}
+    )
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings in force, one immutable value."""
+
+    lake: str = setting("", "Root of the tables that Verger writes and reads: a folder, as a path or file:// URI.")
+    landing: str = setting("", "Where pictures land: a folder, as a path or file:// URI.")
+    once: bool = setting(False, "Drain what has landed, then exit.")
+    backbone: str = setting("efficientnet-lite0", "The pretrained network, NAME or NAME@SIZE (input side in pixels).")
+    weights: str = setting(
+        "", "The network's weights: embedded, imagenet, random:SEED or a file; empty: its own default."
+    )
+    pooling: str = setting("avg", "How the last feature map becomes a vector.", choices=("avg", "max", "flatten"))
+    fit: str = setting("stretch", "How a picture is fitted to the square input.", choices=("stretch", "crop", "pad"))
+    label: str = setting(
+        "parent",
+        "A picture's label: parent (its folder), none, or a regular expression with a group named label.",
+    )
+    settle: float = setting(2.0, "Seconds for which a file must stay unchanged before it counts as landed.", least=0)
+    poll: float = setting(2.0, "Seconds between two listings of the landing.", least=0.1)
+    trigger: float = setting(1.0, "Seconds between the starts of two micro-batches, at least.", least=0)
+    batch_pictures: int = setting(
+        0, "Pictures per micro-batch; 0: about ten seconds of work at the measured rate.", least=0
+    )
+    pixel_limit: int = setting(
+        80_000_000, "Pixels (width times height) over which a picture is rejected undecoded.", least=1
+    )
+    byte_limit: int = setting(268_435_456, "Bytes over which a file is rejected unread.", least=1)
+    skip_extensions: str = setting(NOT_PICTURES, "File name extensions that are no pictures: counted, not featurized.")
+    cores: int = setting(0, "Cores of this machine to use; 0: all. A cluster decides for itself.", least=0)
+    spark_conf: str = setting("", "Further Spark settings, KEY=VALUE separated by blanks.")
+    featurizer: str = setting("", "Which featurizer to read, by id or prefix; empty: the only one.", section="read")
+
+
+NAMES = tuple(f.name for f in fields(Settings))
+TYPES: dict[str, type] = get_type_hints(Settings)
+FIELDS = {f.name: f for f in fields(Settings)}
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """The settings in force and, by name, where each value came from."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+
+
+def flag(name: str) -> str:
+    """Return the command-line spelling of a setting: `batch_pictures` → `--batch-pictures`."""
+    return "--" + name.replace("_", "-")
+
+
+def resolve(
+    flags: Mapping[str, Any], environment: Mapping[str, str], config: Path | None = None, folder: Path | None = None
+) -> Resolved:
+    """Merge default < TOML < environment < flags.
+
+    Parameters
+    ----------
+    flags
+        Values given on the command line by setting name; None means not given.
+    environment
+        The process environment; `VERGER_LAKE` sets `lake`, and so on.
+    config
+        The `--config` file, which must exist. Without it `verger.toml` of `folder` is read where there is one.
+    folder
+        Where `verger.toml` is looked for; the working directory by default.
+
+    Raises
+    ------
+    UsageError
+        A value of the wrong type or range, a name that is no setting, or a file that cannot be read; the message
+        names the setting, where it was set, and the mend.
+    """
+    values: dict[str, Any] = {}
+    origins = dict.fromkeys(NAMES, "default")
+    sources = [
+        *_from_file(config, folder or Path.cwd()),
+        *_from_environment(environment),
+        *((name, value, f"flag {flag(name)}") for name, value in flags.items() if value is not None),
+    ]
+    for name, value, origin in sources:
+        values[name] = _checked(name, value, origin)
+        origins[name] = origin
+    return Resolved(Settings(**values), origins)
+
+
+def _from_file(config: Path | None, folder: Path) -> list[tuple[str, Any, str]]:
+    path = config or folder / FILE_NAME
+    if config is None and not path.is_file():
+        return []
+    try:
+        table = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise UsageError(f"--config {path}: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not valid TOML: {error}") from error
+    return [(_known(name.replace("-", "_"), str(path)), value, str(path)) for name, value in table.items()]
+
+
+def _from_environment(environment: Mapping[str, str]) -> list[tuple[str, Any, str]]:
+    found = []
+    for variable, text in sorted(environment.items()):
+        if variable.startswith(ENVIRONMENT_PREFIX):
+            name = _known(variable.removeprefix(ENVIRONMENT_PREFIX).lower(), f"environment {variable}")
+            found.append((name, text, f"environment {variable}"))
+    return found
+
+
+def _known(name: str, origin: str) -> str:
+    if name in FIELDS:
+        return name
+    near = difflib.get_close_matches(name, NAMES, n=1)
+    hint = f"; did you mean {near[0]}?" if near else "; `verger config` lists them"
+    raise UsageError(f"{origin}: no setting is named {name}{hint}")
+
+
+def _checked(name: str, value: Any, origin: str) -> Any:
+    kind, metadata = TYPES[name], FIELDS[name].metadata
+    typed = _typed(kind, value)
+    if typed is None:
+        words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+        raise UsageError(f"{name} must be {words[kind]}, not {value!r} ({origin})")
+    if metadata["least"] is not None and not metadata["least"] <= typed < float("inf"):
+        raise UsageError(f"{name} must be a finite number of at least {metadata['least']:g}, not {value} ({origin})")
+    if metadata["choices"] and typed not in metadata["choices"]:
+        raise UsageError(f"{name} must be one of {', '.join(metadata['choices'])}, not {value!r} ({origin})")
+    return typed
+
+
+def _typed(kind: type, value: Any) -> Any:
+    """Return `value` as `kind`, or None where it is not one."""
+    if isinstance(value, str) and kind is not str:
+        return _parsed(kind, value.strip())
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    return value if type(value) is kind else None
+
+
+def _parsed(kind: type, text: str) -> Any:
+    if kind is bool:
+        return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}.get(text.lower())
+    try:
+        return kind(text.replace("_", ""))
+    except ValueError:
+        return None

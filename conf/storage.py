@@ -1,0 +1,88 @@
+"""The one seam through which landed pictures are read: URI in, bytes out, the world's errors translated.
+
+A `Storage` has one method, so everything above it is tested without a file system or a network. Folders are read
+here; object stores join with the same method.
+"""
+
+import errno
+import os
+import stat
+from typing import Protocol
+
+from conf.errors import Rejected, StorageError
+from conf.rejections import Reason
+from conf.uris import path_of
+
+_OWN_FAULT = {
+    errno.ENOENT: Reason.GONE,
+    errno.ENOTDIR: Reason.GONE,
+    errno.ELOOP: Reason.GONE,
+    errno.EISDIR: Reason.CHANGED,
+    errno.EACCES: Reason.FORBIDDEN,
+    errno.EPERM: Reason.FORBIDDEN,
+}
+
+
+class Storage(Protocol):
+    """Reads one version of one picture."""
+
+    def read(self, uri: str, e_tag: str, byte_limit: int) -> bytes:
+        """Return the bytes of the version of `uri` that `e_tag` names.
+
+        Raises
+        ------
+        Rejected
+            GONE, CHANGED, FORBIDDEN or TOO_MANY_BYTES: the picture's own fault.
+        StorageError
+            The world's fault; trying again later can succeed.
+        """
+
+
+def folder_e_tag(status: os.stat_result) -> str:
+    """Return the identity of a file's version: its size in bytes and its modification time in nanoseconds."""
+    return f"{status.st_size}-{status.st_mtime_ns}"
+
+
+class FolderStorage:
+    """Pictures in a folder, local or mounted.
+
+    Parameters
+    ----------
+    root
+        The landing folder. While it does not answer, a missing picture is the world's fault and not its own.
+    """
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+
+    def read(self, uri: str, e_tag: str, byte_limit: int) -> bytes:
+        """Read a file whose size and modification time are the same before and after; see `Storage.read`."""
+        try:
+            # O_NONBLOCK: a pipe that took the picture's name would hang the open.
+            descriptor = os.open(path_of(uri), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            with open(descriptor, "rb") as file:  # noqa: PTH123 (a descriptor, not a path)
+                self._check(os.fstat(descriptor), e_tag, byte_limit)
+                data = file.read()
+                self._check(os.fstat(descriptor), e_tag, byte_limit)
+        except OSError as error:
+            raise self._translated(error, uri) from error
+        return data
+
+    @staticmethod
+    def _check(status: os.stat_result, e_tag: str, byte_limit: int) -> None:
+        if not stat.S_ISREG(status.st_mode):
+            raise Rejected(Reason.CHANGED, "no longer a regular file")
+        if folder_e_tag(status) != e_tag:
+            raise Rejected(Reason.CHANGED, f"arrived as {e_tag}, now {folder_e_tag(status)}")
+        if status.st_size > byte_limit:
+            raise Rejected(Reason.TOO_MANY_BYTES, f"{status.st_size} bytes, the limit is {byte_limit}")
+
+    def _translated(self, error: OSError, uri: str) -> Exception:
+        reason = _OWN_FAULT.get(error.errno or 0)
+        if reason is None:
+            return StorageError(f"{uri}: {error}")
+        try:
+            with os.scandir(self._root):
+                return Rejected(reason, error.strerror or str(error))
+        except OSError as landing_error:
+            return StorageError(f"the landing does not answer: {landing_error}")

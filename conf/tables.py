@@ -1,0 +1,166 @@
+"""The lake's tables as data, and their creation.
+
+delta-rs creates them in milliseconds and without a JVM; constraints are added through Spark, whose SQL dialect is the
+one that enforces them. Names and columns are the contract.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import DeltaTable, Schema
+from deltalake.exceptions import TableNotFoundError
+
+from conf.errors import LakeError
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+SCHEMA_VERSION = 1
+VERSION_PROPERTY = "verger.schema"
+TIMESTAMP = pa.timestamp("us", tz="UTC")
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table: its name under the lake, columns, what identifies a row, partitioning, constraints, properties."""
+
+    name: str
+    schema: pa.Schema
+    key: tuple[str, ...]
+    partition_by: tuple[str, ...] = ()
+    constraints: Mapping[str, str] = field(default_factory=dict)
+    properties: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Column names in the table's order."""
+        return tuple(self.schema.names)
+
+
+def _required(name: str, kind: pa.DataType) -> pa.Field:
+    return pa.field(name, kind, nullable=False)
+
+
+ARRIVALS = Table(
+    name="arrivals",
+    schema=pa.schema(
+        [
+            _required("uri", pa.string()),
+            _required("e_tag", pa.string()),
+            _required("landed_at", TIMESTAMP),
+            _required("size", pa.int64()),
+            pa.field("version", pa.string()),
+            _required("discovered_at", TIMESTAMP),
+            _required("attempt", pa.int32()),
+            _required("route", pa.string()),
+        ]
+    ),
+    key=("uri", "e_tag", "landed_at", "attempt"),
+    # No auto-compaction: it merges many small files into one that a single micro-batch then takes whole.
+    properties={"delta.autoOptimize.autoCompact": "false"},
+)
+
+FEATURES = Table(
+    name="features",
+    schema=pa.schema(
+        [
+            _required("uri", pa.string()),
+            _required("e_tag", pa.string()),
+            _required("landed_at", TIMESTAMP),
+            _required("discovered_at", TIMESTAMP),
+            _required("attempt", pa.int32()),
+            pa.field("label", pa.string()),
+            pa.field("sha256", pa.string()),
+            pa.field("format", pa.string()),
+            pa.field("width", pa.int32()),
+            pa.field("height", pa.int32()),
+            _required("featurizer", pa.string()),
+            pa.field("features", pa.list_(pa.float32())),
+            pa.field("rejection", pa.string()),
+            pa.field("detail", pa.string()),
+            _required("featurized_at", TIMESTAMP),
+        ]
+    ),
+    key=("uri", "e_tag", "landed_at", "attempt", "featurizer"),
+    partition_by=("featurizer",),
+    constraints={"outcome": "(features IS NULL) <> (rejection IS NULL)"},
+    properties={
+        "delta.enableChangeDataFeed": "true",
+        "delta.autoOptimize.autoCompact": "true",
+        # Scalar columns only: naming an array or the partition column throws.
+        "delta.dataSkippingStatsColumns": "uri,e_tag,landed_at,discovered_at,attempt,label,rejection,featurized_at",
+    },
+)
+
+# The order in which a newer row of one uri (and featurizer) wins over an older one.
+NEWEST_WINS = ("landed_at", "discovered_at", "e_tag", "attempt")
+
+
+def ensure(table: Table, place: str) -> DeltaTable:
+    """Open the table at `place`, creating it or adding the columns that an older version lacked.
+
+    Raises
+    ------
+    LakeError
+        The table was written by a newer Verger, or a column has another type.
+    """
+    try:
+        found = DeltaTable(place)
+    except TableNotFoundError:
+        return DeltaTable.create(
+            place,
+            table.schema,
+            partition_by=list(table.partition_by) or None,
+            configuration={**table.properties, VERSION_PROPERTY: str(SCHEMA_VERSION)},
+            raise_if_key_not_exists=False,
+        )
+    _refuse_newer(table, found, place)
+    _add_missing(table, found, place)
+    return found
+
+
+def add_constraints(spark: SparkSession, table: Table, place: str) -> None:
+    """Add the CHECK constraints that the table at `place` does not have yet."""
+    present = DeltaTable(place).metadata().configuration
+    for name, expression in table.constraints.items():
+        if f"delta.constraints.{name}" not in present:
+            quoted = place.replace("`", "``")
+            spark.sql(f"ALTER TABLE delta.`{quoted}` ADD CONSTRAINT {name} CHECK ({expression})")
+
+
+def _refuse_newer(table: Table, found: DeltaTable, place: str) -> None:
+    version = found.metadata().configuration.get(VERSION_PROPERTY, "0")
+    if int(version) > SCHEMA_VERSION:
+        raise LakeError(f"{place} has schema version {version}, this Verger knows {SCHEMA_VERSION}: upgrade Verger")
+
+
+def _add_missing(table: Table, found: DeltaTable, place: str) -> None:
+    present = {each.name: each for each in pa.schema(found.schema().to_arrow())}
+    missing = [each for each in table.schema if each.name not in present]
+    for each in table.schema:
+        if each.name in present and not _same_type(each.type, present[each.name].type):
+            raise LakeError(f"{place}: column {each.name} is {present[each.name].type}, not {each.type}: not Verger's")
+    required = [each.name for each in missing if not each.nullable]
+    if required:
+        raise LakeError(f"{place}: column {required[0]} is missing: not Verger's")
+    if missing:
+        found.alter.add_columns(list(Schema.from_arrow(pa.schema(missing)).fields))
+
+
+def _same_type(ours: pa.DataType, theirs: pa.DataType) -> bool:
+    if pa.types.is_list(ours):
+        return bool(pa.types.is_list(theirs) or pa.types.is_large_list(theirs)) and ours.value_type == theirs.value_type
+    return bool(ours == theirs)
+
+
+def count_rows(place: str, **partition: str) -> int:
+    """Count the rows of the table at `place`, or of one partition, from the log alone."""
+    actions = pa.table(DeltaTable(place).get_add_actions(flatten=True))
+    for name, value in partition.items():
+        actions = actions.filter(pc.equal(actions[f"partition.{name}"], value)) if actions.num_rows else actions
+    return int(pc.sum(actions["num_records"]).as_py() or 0)

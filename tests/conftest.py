@@ -1,0 +1,57 @@
+"""What several suites share: real photos where they exist, generated ones everywhere, one session, one backbone."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bootstrap import orchard
+from conf.session import session
+from streaming.backbones import parse_backbone
+from streaming.compile import compile_backbone
+from streaming.shelf import Compiled, model_path, save
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+SHARED = Path(__file__).parents[2] / "shared"
+TINY = "efficientnet-lite0@64"
+
+
+@pytest.fixture(scope="session")
+def photos() -> Path:
+    """Return the folder of real Fruits-360 photos, or skip where this checkout has none beside it."""
+    folder = SHARED / "data" / "fruits"
+    if not folder.is_dir():
+        pytest.skip("no photos beside this checkout")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def embedded() -> Compiled:
+    """Compile EfficientNet-Lite0 with its embedded weights, at 64 pixels: real, and quick."""
+    return compile_backbone(parse_backbone(TINY))
+
+
+@pytest.fixture(scope="session")
+def embedded_model(embedded: Compiled, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Save `embedded` and give the path of its model."""
+    folder = tmp_path_factory.mktemp("backbones")
+    save(embedded, folder)
+    return model_path(folder, embedded.backbone.featurizer)
+
+
+@pytest.fixture
+def landing(tmp_path: Path) -> Path:
+    """Plant two dozen pictures in a landing folder and return it."""
+    folder = tmp_path / "landing"
+    orchard.plant(folder, 24, seed=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator["SparkSession"]:
+    """Start the session that production uses, once."""
+    with session("tests", cores=2, extra={"spark.sql.streaming.pollingDelay": "50ms"}) as started:
+        yield started

@@ -1,0 +1,122 @@
+"""The query builder that production uses, fed from a stream in memory."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql.streaming.query import StreamingQuery
+from pyspark.sql.types import StructType
+
+from bootstrap import windfalls
+from streaming.decode import decode
+from streaming.progress import ProgressReader
+from streaming.query import featurized, observed
+from streaming.runtime import Runtime
+from streaming.shelf import Compiled
+from tests.spark.memory import MemoryStream
+from tests.spark.orchardist import SCHEMA, arrival, work_on
+
+
+@pytest.fixture
+def arrivals(spark: SparkSession) -> MemoryStream:
+    """Return an empty stream of arrivals."""
+    return MemoryStream(spark, StructType.fromDDL(SCHEMA))
+
+
+@contextmanager
+def running(features: DataFrame, name: str) -> Iterator[StreamingQuery]:
+    """Run a query into a table in memory for the length of a `with` block."""
+    query = features.writeStream.format("memory").queryName(name).outputMode("append").start()
+    try:
+        yield query
+    finally:
+        query.stop()
+
+
+def outcomes(spark: SparkSession, name: str) -> dict[str, Row]:
+    """Return the query's rows by uri, each of which must stand once."""
+    rows = spark.table(name).collect()
+    by_uri = {row.uri: row for row in rows}
+    assert len(by_uri) == len(rows)
+    return by_uri
+
+
+def test_every_arrival_becomes_one_outcome_equal_to_a_single_process_reference(
+    spark: SparkSession, arrivals: MemoryStream, landing: Path, embedded: Compiled, embedded_model: Path
+) -> None:
+    """Vectors from workers equal those of decode and runtime called by hand; labels are the pictures' folders."""
+    paths = sorted(landing.rglob("*.jpg"))
+    runtime = Runtime(embedded_model, embedded.backbone)
+    with running(featurized(arrivals.frame(), work_on(landing, embedded, embedded_model), 2), "reference") as query:
+        arrivals.add([arrival(path) for path in paths])
+        query.processAllAvailable()
+    found = outcomes(spark, "reference")
+    assert len(found) == len(paths)
+    for path in paths:
+        row = found[arrival(path)[0]]
+        expected = runtime(decode(path.read_bytes(), embedded.backbone.preparation, 80_000_000).pixels)
+        assert np.linalg.norm(np.array(row.features) - expected) <= 1e-4 * np.linalg.norm(expected)
+        assert (row.label, row.featurizer, row.format) == (path.parent.name, embedded.backbone.featurizer, "jpeg")
+        assert (row.width, row.height, row.rejection) == (100, 100, None)
+
+
+def test_bad_pictures_leave_their_neighbours_alone(
+    spark: SparkSession, arrivals: MemoryStream, landing: Path, embedded: Compiled, embedded_model: Path
+) -> None:
+    """Each bad file is rejected for its own reason, each odd one and each good one has features."""
+    bad = windfalls.bad_files(landing / "bad")
+    odd = windfalls.odd_files(landing / "odd")
+    good = [path for path in landing.rglob("*.jpg") if path.parent.name not in ("bad", "odd")]
+    with running(featurized(arrivals.frame(), work_on(landing, embedded, embedded_model), 2), "bad") as query:
+        arrivals.add([arrival(path) for path in [*good, *odd, *(landing / "bad" / name for name in bad)]])
+        query.processAllAvailable()
+    found = outcomes(spark, "bad")
+    for name, reason in bad.items():
+        row = found[arrival(landing / "bad" / name)[0]]
+        assert (row.rejection, row.features) == (reason.value, None), name
+        assert row.detail
+    for path in [*good, *odd]:
+        row = found[arrival(path)[0]]
+        assert row.rejection is None, (path, row.detail)
+        assert len(row.features) == embedded.backbone.width
+
+
+def test_pictures_that_change_or_go_between_arrival_and_fetch_are_rejected_by_name(
+    spark: SparkSession, arrivals: MemoryStream, landing: Path, embedded: Compiled, embedded_model: Path
+) -> None:
+    """A deleted file is gone, an overwritten one changed, a dangling link gone; no vector is of another version."""
+    gone, changed, kept = sorted(landing.rglob("*.jpg"))[:3]
+    rows = [arrival(path) for path in (gone, changed, kept)]
+    gone.unlink()
+    changed.write_bytes(kept.read_bytes() + b"\0")
+    with running(featurized(arrivals.frame(), work_on(landing, embedded, embedded_model), 2), "races") as query:
+        arrivals.add(rows)
+        query.processAllAvailable()
+    found = outcomes(spark, "races")
+    assert [found[row[0]].rejection for row in rows] == ["gone", "changed", None]
+
+
+def test_each_micro_batch_reports_pictures_rejections_and_freshness(
+    arrivals: MemoryStream, landing: Path, embedded: Compiled, embedded_model: Path
+) -> None:
+    """The observed metrics reach the progress reader once per micro-batch."""
+    bad = landing / "Pear" / "empty.jpg"
+    bad.write_bytes(b"")
+    good = sorted(landing.rglob("*.jpg"))[:5]
+    features = observed(featurized(arrivals.frame(), work_on(landing, embedded, embedded_model), 2))
+    with running(features, "progress") as query:
+        progress = ProgressReader(query)
+        assert list(progress.fresh()) == []
+        arrivals.add([arrival(path) for path in {*good, bad}])
+        query.processAllAvailable()
+        arrivals.add([arrival(path) for path in good[:2]])
+        query.processAllAvailable()
+        batches = list(progress.fresh())
+        assert list(progress.fresh()) == []
+    assert [batch.pictures for batch in batches] == [len({*good, bad}), 2]
+    assert dict(batches[0].rejections) == {"empty": 1}
+    assert batches[0].rate > 0
+    assert 0 < batches[0].freshness_p50 <= batches[0].freshness_p95 < 600

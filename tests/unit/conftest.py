@@ -1,0 +1,27 @@
+"""Two compiled backbones, made once: compiling is what costs time here."""
+
+from pathlib import Path
+
+import pytest
+
+from streaming.backbones import parse_backbone
+from streaming.compile import compile_backbone
+from streaming.shelf import Compiled, save
+
+
+@pytest.fixture(scope="session")
+def embedded() -> Compiled:
+    """Compile EfficientNet-Lite0 with its embedded weights, at 64 pixels."""
+    return compile_backbone(parse_backbone("efficientnet-lite0@64"))
+
+
+@pytest.fixture(scope="session")
+def random_mobilenet() -> Compiled:
+    """Compile the small MobileNetV2 with random weights, at 32 pixels."""
+    return compile_backbone(parse_backbone("mobilenet-v2-0.35@32", "random:1"))
+
+
+@pytest.fixture(scope="session")
+def random_model(random_mobilenet: Compiled, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Save `random_mobilenet` and give the path of its model."""
+    return save(random_mobilenet, tmp_path_factory.mktemp("backbones"))
