@@ -14,12 +14,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
-from deltalake import DeltaTable
 
 from conf import lease
 from conf.errors import LakeError, UsageError, VergerError
 from conf.lake import LakePaths, newest, open_lake
-from conf.tables import ARRIVALS, FEATURES, NEWEST_WINS, Table, count_rows
+from conf.tables import ARRIVALS, FEATURES, NEWEST_WINS, Table, count_rows, open_table
 
 __all__ = ["Lake", "LakeError", "UsageError", "VergerError", "open"]
 
@@ -66,7 +65,7 @@ class Lake:
 
     def featurizers(self) -> list[str]:
         """Return the ids of the featurizers in the lake, the one that was streamed last at the end."""
-        actions = pa.table(DeltaTable(self.paths.table(FEATURES)).get_add_actions(flatten=True))
+        actions = pa.table(open_table(self.paths.table(FEATURES)).get_add_actions(flatten=True))
         if not actions.num_rows:
             return []
         last = actions.group_by("partition.featurizer").aggregate([("modification_time", "max")])
@@ -133,10 +132,10 @@ class Lake:
         }
 
     def _dataset(self, table: Table) -> ds.Dataset:
-        return DeltaTable(self.paths.table(table)).to_pyarrow_dataset()
+        return open_table(self.paths.table(table)).to_pyarrow_dataset()
 
     def _size(self, table: Table) -> dict[str, int]:
-        actions = pa.table(DeltaTable(self.paths.table(table)).get_add_actions())
+        actions = pa.table(open_table(self.paths.table(table)).get_add_actions())
         return {"files": actions.num_rows, "bytes": pc.sum(actions["size_bytes"]).as_py() or 0}
 
     def _report(self, leg: str) -> dict[str, Any] | None:

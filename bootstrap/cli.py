@@ -1,4 +1,4 @@
-"""The `verger` command: commands become calls, errors become one line and an exit code. Also the spark-submit entry."""
+"""The `verger` command: commands become calls, errors become one line and an exit code."""
 
 import json
 import os
@@ -10,13 +10,11 @@ from typing import Annotated
 
 import typer
 
-import conf
-import streaming
 import verger
 from bootstrap import terminal
 from bootstrap.options import takes
 from conf import logs
-from conf.errors import PlatformError, UsageError, VergerError
+from conf.errors import UsageError, VergerError
 from conf.lake import create_lake
 from conf.settings import NAMES, Resolved
 from streaming.backbones import ARCHITECTURES
@@ -121,23 +119,11 @@ def _stop_on_signals() -> Event:
     return stop
 
 
-def _check_packages() -> None:
-    """Check that the packages imported as `conf` and `streaming` are Verger's: the names are common ones."""
-    home = Path(__file__).resolve().parent.parent
-    for module in (conf, streaming):
-        if module.__file__ is None or Path(module.__file__).resolve().parent.parent != home:
-            raise PlatformError(
-                f"another package named {module.__name__} hides Verger's, at {module.__file__}: "
-                "install Verger into an environment of its own"
-            )
-
-
 def main() -> None:
     """Run the command line and exit with its code."""
     debug = "--debug" in sys.argv
     logs.configure()
     try:
-        _check_packages()
         sys.exit(app(standalone_mode=False) or 0)
     except VergerError as error:
         _fail(str(error), error.exit_code, debug)
@@ -156,7 +142,3 @@ def _fail(message: str, code: int, debug: bool) -> None:
         raise
     print(f"verger: {message}", file=sys.stderr)
     sys.exit(code)
-
-
-if __name__ == "__main__":
-    main()

@@ -98,9 +98,8 @@ def status(found: Mapping[str, Any]) -> None:
     """Print `Lake.status`."""
     console = Console(highlight=False)
     stream = found["stream"]
-    running = (
-        f"process {stream.get('pid')} on {stream.get('host')} since {stream.get('since')}" if stream else "not running"
-    )
+    who = f"process {stream.get('pid')} on {stream.get('host')} since {stream.get('since')}" if stream else "running"
+    running = "not running" if stream is None else who
     facts = _table(None, "", "")
     facts.add_row("lake", escape(found["lake"]))
     facts.add_row("stream", running)

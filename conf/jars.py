@@ -56,8 +56,9 @@ def main() -> None:
     """Fetch the jars into Ivy's cache, so that the first session starts without a network."""
     from pyspark import SparkConf
 
-    from conf.session import launch
+    from conf.session import check_java, launch
 
+    check_java()
     with tempfile.TemporaryDirectory() as folder:
         gateway = launch(SparkConf(loadDefaults=False).setAll(list(spark_settings().items())), Path(folder) / "jvm.log")
         gateway.shutdown()

@@ -68,10 +68,10 @@ def _write(descriptor: int) -> None:
 
 def _read(path: Path) -> dict[str, str | int]:
     try:
-        found: dict[str, str | int] = json.loads(path.read_text("utf-8"))
+        found = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
         return {}
-    return found
+    return found if isinstance(found, dict) else {}
 
 
 def _described(path: Path) -> str:

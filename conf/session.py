@@ -56,13 +56,15 @@ def on_cluster() -> bool:
 
 
 def check_java() -> None:
-    """Check that a Java of at least 17 can be started.
+    """Check that a Java of at least 17 can be started; under spark-submit one runs already.
 
     Raises
     ------
     PlatformError
         It cannot; the message says how to get it.
     """
+    if on_cluster():
+        return
     home = os.environ.get("JAVA_HOME")
     java = str(Path(home) / "bin" / "java") if home else shutil.which("java")
     try:
@@ -122,7 +124,6 @@ def session(name: str, *, cores: int = 0, extra: dict[str, str] | None = None) -
         finally:
             spark.stop()
         return
-    check_java()
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     with tempfile.TemporaryDirectory(prefix="verger-", ignore_cleanup_errors=True) as folder:
         # local[N] alone never retries a task.

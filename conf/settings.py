@@ -124,7 +124,7 @@ def _from_file(config: Path | None, folder: Path) -> list[tuple[str, Any, str]]:
         table = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise UsageError(f"--config {path}: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise UsageError(f"{path}: not valid TOML: {error}") from error
     return [(_known(name.replace("-", "_"), str(path)), value, str(path)) for name, value in table.items()]
 
@@ -164,7 +164,7 @@ def _typed(kind: type, value: Any) -> Any:
     if isinstance(value, str) and kind is not str:
         return _parsed(kind, value.strip())
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        return _parsed(float, str(value))
     return value if type(value) is kind else None
 
 

@@ -17,7 +17,7 @@ _OWN_FAULT = {
     errno.ENOENT: Reason.GONE,
     errno.ENOTDIR: Reason.GONE,
     errno.ELOOP: Reason.GONE,
-    errno.EISDIR: Reason.CHANGED,
+    errno.ENXIO: Reason.CHANGED,
     errno.EACCES: Reason.FORBIDDEN,
     errno.EPERM: Reason.FORBIDDEN,
 }
@@ -60,10 +60,13 @@ class FolderStorage:
         try:
             # O_NONBLOCK: a pipe that took the picture's name would hang the open.
             descriptor = os.open(path_of(uri), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-            with open(descriptor, "rb") as file:  # noqa: PTH123 (a descriptor, not a path)
+            try:
                 self._check(os.fstat(descriptor), e_tag, byte_limit)
-                data = file.read()
+                with open(descriptor, "rb", closefd=False) as file:
+                    data = file.read()
                 self._check(os.fstat(descriptor), e_tag, byte_limit)
+            finally:
+                os.close(descriptor)
         except OSError as error:
             raise self._translated(error, uri) from error
         return data

@@ -6,14 +6,15 @@ one that enforces them. Names and columns are the contract.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable, Schema
-from deltalake.exceptions import TableNotFoundError
+from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from conf.errors import LakeError
 
@@ -61,8 +62,12 @@ ARRIVALS = Table(
         ]
     ),
     key=("uri", "e_tag", "landed_at", "attempt"),
-    # No auto-compaction: it merges many small files into one that a single micro-batch then takes whole.
-    properties={"delta.autoOptimize.autoCompact": "false"},
+    properties={
+        # It merges many small files into one that a single micro-batch then takes whole.
+        "delta.autoOptimize.autoCompact": "false",
+        # A query that was stopped for long still needs the log from its last offset on.
+        "delta.enableExpiredLogCleanup": "false",
+    },
 )
 
 FEATURES = Table(
@@ -110,23 +115,50 @@ def ensure(table: Table, place: str) -> DeltaTable:
         The table was written by a newer Verger, or a column has another type.
     """
     try:
-        found = DeltaTable(place)
+        found = open_table(place)
     except TableNotFoundError:
-        return DeltaTable.create(
-            place,
-            table.schema,
-            partition_by=list(table.partition_by) or None,
-            configuration={**table.properties, VERSION_PROPERTY: str(SCHEMA_VERSION)},
-            raise_if_key_not_exists=False,
-        )
+        with _translated(place):
+            return DeltaTable.create(
+                place,
+                table.schema,
+                partition_by=list(table.partition_by) or None,
+                configuration={**table.properties, VERSION_PROPERTY: str(SCHEMA_VERSION)},
+                raise_if_key_not_exists=False,
+            )
     _refuse_newer(table, found, place)
     _add_missing(table, found, place)
     return found
 
 
+def open_table(place: str) -> DeltaTable:
+    """Open the table at `place`.
+
+    Raises
+    ------
+    LakeError
+        What is there cannot be read as a table.
+    deltalake.exceptions.TableNotFoundError
+        Nothing is there.
+    """
+    with _translated(place):
+        return DeltaTable(place)
+
+
+@contextmanager
+def _translated(place: str) -> Iterator[None]:
+    """Turn what delta-rs raises into one line; its messages go on with traces of its own."""
+    try:
+        yield
+    except TableNotFoundError:
+        raise
+    except (DeltaError, OSError) as error:
+        first = next(iter(str(error).splitlines()), type(error).__name__)
+        raise LakeError(f"the table at {place} cannot be opened: {first}") from error
+
+
 def add_constraints(spark: SparkSession, table: Table, place: str) -> None:
     """Add the CHECK constraints that the table at `place` does not have yet."""
-    present = DeltaTable(place).metadata().configuration
+    present = open_table(place).metadata().configuration
     for name, expression in table.constraints.items():
         if f"delta.constraints.{name}" not in present:
             quoted = place.replace("`", "``")
@@ -135,7 +167,7 @@ def add_constraints(spark: SparkSession, table: Table, place: str) -> None:
 
 def _refuse_newer(table: Table, found: DeltaTable, place: str) -> None:
     version = found.metadata().configuration.get(VERSION_PROPERTY, "0")
-    if int(version) > SCHEMA_VERSION:
+    if not version.isdecimal() or int(version) > SCHEMA_VERSION:
         raise LakeError(f"{place} has schema version {version}, this Verger knows {SCHEMA_VERSION}: upgrade Verger")
 
 
@@ -160,7 +192,7 @@ def _same_type(ours: pa.DataType, theirs: pa.DataType) -> bool:
 
 def count_rows(place: str, **partition: str) -> int:
     """Count the rows of the table at `place`, or of one partition, from the log alone."""
-    actions = pa.table(DeltaTable(place).get_add_actions(flatten=True))
+    actions = pa.table(open_table(place).get_add_actions(flatten=True))
     for name, value in partition.items():
         actions = actions.filter(pc.equal(actions[f"partition.{name}"], value)) if actions.num_rows else actions
     return int(pc.sum(actions["num_records"]).as_py() or 0)

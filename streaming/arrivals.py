@@ -13,12 +13,12 @@ from itertools import islice
 
 import numpy as np
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake import CommitProperties, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 from numpy.typing import NDArray
 
-from conf.errors import StorageError
-from conf.tables import ARRIVALS
+from conf.errors import LakeError, StorageError
+from conf.tables import ARRIVALS, open_table
 from streaming.listing import Found
 
 APPLICATION = "verger-arrivals"
@@ -27,6 +27,8 @@ _MERGE_AT = 50_000
 _PAGE = 4096
 _DEFAULT_ROW_BYTES = 40.0
 _TELLING_ROWS = 64
+_NEWEST_FILES = 64
+_COMMIT_TRIES = 3
 
 
 class Known:
@@ -54,7 +56,7 @@ class Known:
 
     def add(self, identities: Iterable[bytes]) -> None:
         """Add identities, merging them into the sorted array from time to time."""
-        self._recent.update(identities)
+        self._recent.update(self.missing(identities))
         if len(self._recent) >= _MERGE_AT:
             fresh = np.array(list(self._recent), dtype=self._sorted.dtype)
             self._sorted = np.union1d(self._sorted, fresh)
@@ -78,8 +80,6 @@ class Arrivals:
 
     def __init__(self, place: str) -> None:
         self._place = place
-        self._table = DeltaTable(place)
-        self._known = Known()
         self.reload()
 
     def __len__(self) -> int:
@@ -88,12 +88,14 @@ class Arrivals:
 
     def reload(self) -> None:
         """Read the table anew: its latest version and the versions that have arrived by then."""
-        self._table = DeltaTable(self._place)
+        self._stale = True
+        self._table = open_table(self._place)
         self._known = Known()
         dataset = self._table.to_pyarrow_dataset()
         for batch in dataset.to_batches(columns=["uri", "e_tag", "landed_at"]):
             columns = [batch.column(name).to_pylist() for name in ("uri", "e_tag", "landed_at")]
             self._known.add(identity(*row) for row in zip(*columns, strict=True))
+        self._stale = False
 
     def append(self, found: Iterable[Found], *, route: str, rows_per_file: int) -> Iterator[int]:
         """Append what has not arrived yet, in files of at most `rows_per_file` rows, one commit each.
@@ -123,31 +125,35 @@ class Arrivals:
             while len(pending) >= rows_per_file:
                 chunk = dict(islice(pending.items(), rows_per_file))
                 pending = {key: each for key, each in pending.items() if key not in chunk}
-                yield self._commit(chunk, route)
+                yield from self._commit(chunk, route)
         if pending:
-            yield self._commit(pending, route)
+            yield from self._commit(pending, route)
 
     def bytes_per_row(self) -> float:
         """Return the stored bytes per arrival, measured on the largest of the newest files."""
-        actions = pa.table(self._table.get_add_actions(flatten=True)).select(["size_bytes", "num_records"]).to_pylist()
-        telling = [each for each in actions[-64:] if (each["num_records"] or 0) >= _TELLING_ROWS]
+        actions = pa.table(self._table.get_add_actions(flatten=True)).sort_by([("modification_time", "descending")])
+        newest = actions.slice(0, _NEWEST_FILES).select(["size_bytes", "num_records"]).to_pylist()
+        telling = [each for each in newest if (each["num_records"] or 0) >= _TELLING_ROWS]
         if not telling:
             return _DEFAULT_ROW_BYTES
         largest = max(telling, key=lambda each: int(each["num_records"]))
         return float(largest["size_bytes"]) / float(largest["num_records"])
 
-    def _commit(self, chunk: dict[bytes, Found], route: str) -> int:
-        try:
-            return self._write(chunk, route)
-        except CommitFailedError:
-            # Somebody appended since our snapshot: look again at what is really new.
-            self.reload()
-            remaining = {key: chunk[key] for key in self._known.missing(chunk)}
-            return self._write(remaining, route) if remaining else 0
-        except (DeltaError, OSError) as error:
-            # Whether the commit happened is unknown: the table tells.
-            self.reload()
-            raise StorageError(f"arrivals cannot be written: {error}") from error
+    def _commit(self, chunk: dict[bytes, Found], route: str) -> list[int]:
+        for _ in range(_COMMIT_TRIES):
+            try:
+                if self._stale:
+                    self.reload()
+                fresh = {key: chunk[key] for key in self._known.missing(chunk)}
+                return [self._write(fresh, route)] if fresh else []
+            except CommitFailedError:
+                # Somebody appended since our snapshot: look again at what is really new.
+                self._stale = True
+            except (LakeError, DeltaError, OSError) as error:
+                # Whether the commit happened is unknown: the table tells, when it can be read again.
+                self._stale = True
+                raise StorageError(f"arrivals cannot be written: {error}") from error
+        raise StorageError(f"arrivals cannot be written: another writer was first, {_COMMIT_TRIES} times in a row")
 
     def _write(self, chunk: dict[bytes, Found], route: str) -> int:
         last = self._table.transaction_version(APPLICATION) or 0

@@ -110,7 +110,7 @@ class FolderListing:
         while folders or links:
             folder = folders.pop() if folders else links.pop()
             for entry in self._entries(folder, visited):
-                if _is_link_inside(entry, inside):
+                if self._is_link_inside(entry, inside):
                     self._passed_over["linked_inside"] += 1
                 elif not _is_folder(entry):
                     yield from self._file(entry)
@@ -133,6 +133,18 @@ class FolderListing:
             if not isinstance(error, FileNotFoundError):
                 self._passed_over["unreadable_folder"] += 1
                 self._complain(folder, error)
+
+    def _is_link_inside(self, entry: os.DirEntry[str], root: str) -> bool:
+        """Whether a link leads to what the listing meets under its own name, which is there and not hidden."""
+        if not entry.is_symlink():
+            return False
+        target = Path(os.path.realpath(entry.path))
+        if not target.is_relative_to(root) or not target.exists():
+            return False
+        *folders, name = target.relative_to(root).parts or ("",)
+        if any(map(is_hidden, folders)):
+            return False
+        return not is_hidden(name) if target.is_dir() else self._rule.kind(name) is Kind.PICTURE
 
     def _file(self, entry: os.DirEntry[str]) -> Iterator[Found]:
         kind = self._rule.kind(entry.name)
@@ -191,14 +203,6 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:
         return False
-
-
-def _is_link_inside(entry: os.DirEntry[str], root: str) -> bool:
-    """Whether a link leads to something that the listing meets under its own name; a dangling one does not."""
-    if not entry.is_symlink():
-        return False
-    target = os.path.realpath(entry.path)
-    return os.path.exists(target) and (target == root or target.startswith(root.rstrip("/") + "/"))  # noqa: PTH110
 
 
 def _moment(nanoseconds: int) -> datetime:

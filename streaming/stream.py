@@ -12,7 +12,7 @@ from conf import lease
 from conf.errors import LandingError, StorageError, StreamError, UsageError
 from conf.lake import LakePaths, create_lake, keep_apart
 from conf.logs import fields, logger
-from conf.session import parse_spark_conf, session
+from conf.session import check_java, parse_spark_conf, session
 from conf.settings import Settings
 from conf.storage import FolderStorage
 from conf.tables import ARRIVALS, FEATURES, add_constraints, count_rows
@@ -82,6 +82,7 @@ def run(
     labeller(settings.label, uri_of(landing))
     extra = parse_spark_conf(settings.spark_conf)
     request = request_of(settings)
+    check_java()
     lake = create_lake(settings.lake)
     with lease.hold(lake.lease(LEG)):
         featurizer = ensure(request, lake.backbones, say)

@@ -1,17 +1,17 @@
 """A stream whose rows a test adds by hand: Spark's own MemoryStream, through the gateway."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql.types import StructType
 
 
 class MemoryStream:
     """A streaming source in memory, of one schema."""
 
-    def __init__(self, spark: SparkSession, schema: StructType) -> None:
-        self._spark, self._schema, self._jvm = spark, schema, spark._jvm
+    def __init__(self, spark: SparkSession, schema: str) -> None:
+        self._spark, self._schema = spark, schema
+        self._jvm = cast(Any, spark._jvm)
         encoder = self._rows([]).encoder()
         source = self._jvm.org.apache.spark.sql.execution.streaming.runtime.MemoryStream
         self._source = source(1, spark._jsparkSession, self._jvm.scala.Option.empty(), encoder)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
-from pyspark.sql.types import StructType
 
 from bootstrap import windfalls
 from streaming.decode import decode
@@ -23,7 +22,7 @@ from tests.spark.orchardist import SCHEMA, arrival, work_on
 @pytest.fixture
 def arrivals(spark: SparkSession) -> MemoryStream:
     """Return an empty stream of arrivals."""
-    return MemoryStream(spark, StructType.fromDDL(SCHEMA))
+    return MemoryStream(spark, SCHEMA)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Two compiled backbones, made once: compiling is what costs time here."""
+"""A compiled backbone beside the one of `tests.conftest`, made once: compiling is what costs time here."""
 
 from pathlib import Path
 
@@ -7,12 +7,6 @@ import pytest
 from streaming.backbones import parse_backbone
 from streaming.compile import compile_backbone
 from streaming.shelf import Compiled, save
-
-
-@pytest.fixture(scope="session")
-def embedded() -> Compiled:
-    """Compile EfficientNet-Lite0 with its embedded weights, at 64 pixels."""
-    return compile_backbone(parse_backbone("efficientnet-lite0@64"))
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
-from deltalake.exceptions import DeltaError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -72,7 +71,9 @@ def test_a_foreign_folder_is_refused(tmp_path: Path) -> None:
 
 def test_a_missing_lake_says_how_to_make_one(tmp_path: Path) -> None:
     """Readers never create: they name the command that does."""
-    with pytest.raises(LakeError, match=r"no lake at .*absent: `verger stream --landing FOLDER --lake .*absent` makes one"):
+    with pytest.raises(
+        LakeError, match=r"no lake at .*absent: `verger stream --landing FOLDER --lake .*absent` makes one"
+    ):
         open_lake(str(tmp_path / "absent"))
     assert not (tmp_path / "absent").exists()
 
@@ -87,7 +88,9 @@ def test_a_file_in_the_lakes_place_is_refused(below: str, tmp_path: Path) -> Non
         open_lake(str(tmp_path / "file" / below))
 
 
-@pytest.mark.parametrize(("place", "said"), [("", "--lake is missing"), ("ftp://host/x", "ftp:// is not supported yet")])
+@pytest.mark.parametrize(
+    ("place", "said"), [("", "--lake is missing"), ("ftp://host/x", "ftp:// is not supported yet")]
+)
 def test_a_place_that_cannot_be_reached_is_a_usage_error(place: str, said: str) -> None:
     """No place, or a scheme that Verger does not speak, is told before anything is touched."""
     for function in (create_lake, open_lake):
@@ -106,7 +109,6 @@ def test_a_half_made_lake_is_completed(tmp_path: Path) -> None:
     assert DeltaTable(paths.table(FEATURES)).version() == 0
 
 
-@pytest.mark.xfail(strict=True, raises=DeltaError, reason="conf.tables.ensure translates none of delta-rs's errors")
 def test_a_damaged_table_is_a_lake_error(tmp_path: Path) -> None:
     """A log that cannot be read is told in one line that names the table, not as a traceback of the reader."""
     paths = create_lake(str(tmp_path))
@@ -149,7 +151,7 @@ def test_a_column_that_an_older_version_lacked_is_added(table: Table, name: str,
     ensure(table, place)
     (read,) = DeltaTable(place).to_pyarrow_table().to_pylist()
     assert read == {**row, name: None}
-    added = {each.name: pa.field(each) for each in DeltaTable(place).schema().to_arrow()}[name]
+    added = pa.field(DeltaTable(place).schema().to_arrow().field(name))
     assert added.nullable
     assert added.type == table.schema.field(name).type
 
@@ -167,20 +169,24 @@ def test_a_column_that_must_be_there_is_never_made_up(tmp_path: Path) -> None:
     """A table without a required column is none of Verger's."""
     place = str(tmp_path / "arrivals")
     DeltaTable.create(place, without(ARRIVALS, "e_tag"))
-    with pytest.raises(LakeError, match="column e_tag is missing: not a table of Verger"):
+    with pytest.raises(LakeError, match="column e_tag is missing"):
         ensure(ARRIVALS, place)
 
 
 @pytest.mark.parametrize(
     ("table", "name", "kind"),
-    [(ARRIVALS, "size", pa.string()), (FEATURES, "features", pa.list_(pa.float64())), (FEATURES, "features", pa.string())],
+    [
+        (ARRIVALS, "size", pa.string()),
+        (FEATURES, "features", pa.list_(pa.float64())),
+        (FEATURES, "features", pa.string()),
+    ],
 )
 def test_a_column_of_another_type_is_refused(table: Table, name: str, kind: pa.DataType, tmp_path: Path) -> None:
     """The message names the place, the column and both types; the table is left alone."""
     place = str(tmp_path / "table")
     position = table.schema.get_field_index(name)
     DeltaTable.create(place, table.schema.set(position, pa.field(name, kind)))
-    with pytest.raises(LakeError, match=rf"{place}: column {name} is .*, not .*: not a lake of Verger"):
+    with pytest.raises(LakeError, match=rf"{place}: column {name} is .*, not "):
         ensure(table, place)
     assert DeltaTable(place).version() == 0
 
@@ -235,7 +241,9 @@ texts = st.sampled_from(["", "9-1", "10-1", "é", "\U0001f34e", "\uffee"])
 def test_the_newest_row_wins(rows: list[tuple[str, datetime, datetime, str, int]], chunk: int) -> None:
     """For each uri the greatest (landed_at, discovered_at, e_tag, attempt) stays, in the given order, in any chunks."""
     given_ = [dict(zip(KEY.names, (number, *row), strict=True)) for number, row in enumerate(rows)]
-    winners = {max(same, key=lambda row: row[1:]) for _, same in itertools.groupby(sorted(rows), key=lambda row: row[0])}
+    winners = {
+        max(same, key=lambda row: row[1:]) for _, same in itertools.groupby(sorted(rows), key=lambda row: row[0])
+    }
     batches = [pa.RecordBatch.from_pylist(given_[start : start + chunk], KEY) for start in range(0, len(rows), chunk)]
     kept = newest(pa.Table.from_batches(batches, KEY))
     assert kept.schema == KEY

@@ -64,7 +64,8 @@ def test_a_second_process_is_refused(path: Path) -> None:
     with other_process(path) as process:
         found = holder(path)
         assert found is not None
-        said = f"another `verger stream` writes this lake: process {process.pid} on {socket.gethostname()} since {found['since']}; stop it first"
+        described = f"process {process.pid} on {socket.gethostname()} since {found['since']}"
+        said = f"another `verger stream` writes this lake: {described}; stop it first"
         with pytest.raises(LakeError, match=re.escape(said)), hold(path):
             pytest.fail("held twice")
         assert holder(path) == found
@@ -119,7 +120,18 @@ def test_a_holder_that_has_not_written_yet_is_still_a_holder(content: str, path:
             pytest.fail("held twice")
 
 
-def test_a_reader_that_looks_for_an_instant_does_not_refuse_a_holder(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_readers_do_not_take_one_another_for_a_holder(path: Path) -> None:
+    """Two readers may look at the same moment; neither drives the leg."""
+    path.parent.mkdir()
+    path.write_text("")
+    with path.open("r") as reader:
+        fcntl.flock(reader, fcntl.LOCK_SH)
+        assert holder(path) is None
+
+
+def test_a_reader_that_looks_for_an_instant_does_not_refuse_a_holder(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`verger status` takes the lock shared for a moment; a driver that starts just then waits it out."""
     path.parent.mkdir()
     path.write_text("")

@@ -55,7 +55,12 @@ SEVENTEEN = 'openjdk version "17.0.12" 2024-07-16'
 
 @pytest.mark.parametrize(
     "said",
-    [SEVENTEEN, 'openjdk version "21" 2023-09-19', 'java version "25-ea"', f"Picked up JAVA_TOOL_OPTIONS: -Xmx1g\n{SEVENTEEN}"],
+    [
+        SEVENTEEN,
+        'openjdk version "21" 2023-09-19',
+        'java version "25-ea"',
+        f"Picked up JAVA_TOOL_OPTIONS: -Xmx1g\n{SEVENTEEN}",
+    ],
 )
 def test_java_17_and_later_serve(said: str, bin_folder: Path) -> None:
     """The version is read from what `java -version` says, whoever made that Java."""
@@ -76,7 +81,9 @@ def test_an_older_java_is_refused(said: str, shown: str, bin_folder: Path) -> No
     fake_java(bin_folder, said)
     with pytest.raises(PlatformError) as caught:
         check_java()
-    assert str(caught.value).startswith(f"Java 17 is needed, {bin_folder}/java is {shown}: install it (apt-get install ")
+    assert str(caught.value).startswith(
+        f"Java 17 is needed, {bin_folder}/java is {shown}: install it (apt-get install "
+    )
 
 
 def test_a_machine_without_java_is_told_how_to_get_it(bin_folder: Path) -> None:
@@ -127,22 +134,29 @@ def launch_that_says(said: str, log: Path, monkeypatch: pytest.MonkeyPatch) -> s
 @pytest.mark.parametrize(
     "said",
     [
-        ":: UNRESOLVED ::\nException in thread: [unresolved dependency: io.delta#delta-spark_4.1_2.13;4.2.0: not found]",
+        ":: UNRESOLVED ::\nException: [unresolved dependency: io.delta#delta-spark_4.1_2.13;4.2.0: not found]",
         "Server access error at url https://repo1.maven.org/maven2/ (java.net.UnknownHostException)",
         "[download failed: io.delta#delta-storage;4.2.0]",
     ],
 )
-def test_jars_that_cannot_be_fetched_are_told_as_such(said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jars_that_cannot_be_fetched_are_told_as_such(
+    said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The first start without a network says what to do once, instead of Ivy's pages."""
     message = launch_that_says(said, tmp_path / "log", monkeypatch)
-    assert message.startswith("the Delta jars could not be fetched from Maven Central: connect once and run `make setup`")
+    assert message.startswith(
+        "the Delta jars could not be fetched from Maven Central: connect once and run `make setup`"
+    )
     assert "\n" not in message
 
 
 @pytest.mark.parametrize(
     ("said", "shown"),
     [
-        ("WARNING: x\nError: Could not create the Java Virtual Machine.\nat y\n", "Error: Could not create the Java Virtual Machine."),
+        (
+            "WARNING: x\nError: Could not create the Java Virtual Machine.\nat y\n",
+            "Error: Could not create the Java Virtual Machine.",
+        ),
         ("first\n\n  last word \n", "last word"),
         ("", "it said nothing"),
         ("Exception " + "x" * 1000, "Exception " + "x" * 290),

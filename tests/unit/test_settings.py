@@ -29,7 +29,9 @@ def source(origin: str, name: str, value: Any, folder: Path) -> dict[str, Any]:
 
 def shown_origin(origin: str, name: str) -> str:
     """Give the part of a message that says where a value was set."""
-    return {"file": "verger.toml", "environment": f"environment VERGER_{name.upper()}", "flag": f"flag {flag(name)}"}[origin]
+    return {"file": "verger.toml", "environment": f"environment VERGER_{name.upper()}", "flag": f"flag {flag(name)}"}[
+        origin
+    ]
 
 
 def test_without_sources_the_defaults_are_in_force(tmp_path: Path) -> None:
@@ -105,7 +107,6 @@ def test_broken_toml_is_named_with_its_place(content: bytes, tmp_path: Path) -> 
         resolve({}, {}, folder=tmp_path)
 
 
-@pytest.mark.xfail(strict=True, reason="conf/settings.py lets OverflowError and int()'s ValueError out")
 @pytest.mark.parametrize("digits", [400, 5000])
 def test_a_number_beyond_all_measure_in_the_file_is_refused(digits: int, tmp_path: Path) -> None:
     """A whole number that no float holds, or that Python will not read, is a usage error as any other."""
@@ -126,7 +127,9 @@ def test_a_number_beyond_all_measure_in_the_file_is_refused(digits: int, tmp_pat
     ],
 )
 @pytest.mark.parametrize("origin", ["file", "environment", "flag"])
-def test_a_text_that_is_not_of_the_type_is_refused(origin: str, name: str, value: str, said: str, tmp_path: Path) -> None:
+def test_a_text_that_is_not_of_the_type_is_refused(
+    origin: str, name: str, value: str, said: str, tmp_path: Path
+) -> None:
     """Each source's text is read as the setting's type or refused with the setting and the source."""
     with pytest.raises(UsageError) as caught:
         resolve(**source(origin, name, value, tmp_path))
@@ -161,7 +164,9 @@ def test_a_number_below_its_least_is_refused(origin: str, name: str, tmp_path: P
     kind, least = TYPES[name], FIELDS[name].metadata["least"]
     resolved = resolve(**source(origin, name, kind(least), tmp_path))
     assert getattr(resolved.settings, name) == least
-    with pytest.raises(UsageError, match=rf"{name} must be a finite number of at least {least:g}, not -?[\d.]+ ") as caught:
+    with pytest.raises(
+        UsageError, match=rf"{name} must be a finite number of at least {least:g}, not -?[\d.]+ "
+    ) as caught:
         resolve(**source(origin, name, kind(least - 1), tmp_path))
     assert shown_origin(origin, name) in str(caught.value)
 
@@ -237,7 +242,7 @@ def accepted(name: str) -> st.SearchStrategy[Any]:
 @settings(deadline=None)
 @given(st.sampled_from(NAMES).flatmap(lambda name: st.tuples(st.just(name), accepted(name))))
 def test_any_value_that_a_setting_takes_arrives_as_given(given_: tuple[str, Any]) -> None:
-    """From a flag and from the environment's text alike, a value comes out equal, of its type, and nothing else moves."""
+    """From a flag and from the environment alike, a value comes out equal and of its type, and nothing else moves."""
     name, value = given_
     nowhere = Path("/nonexistent")
     for resolved in (

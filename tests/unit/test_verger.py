@@ -1,0 +1,234 @@
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from deltalake import write_deltalake
+
+import verger
+from conf import lease
+from conf.lake import create_lake
+from conf.tables import ARRIVALS, FEATURES
+
+MORNING = datetime(2026, 3, 1, 8, tzinfo=UTC)
+ONE, OTHER = "efficientnet-lite0-224-avg-aaaaaaaa", "mobilenet-v2-224-avg-bbbbbbbb"
+
+
+class Orchard:
+    """A lake that a test fills row by row."""
+
+    def __init__(self, root: Path) -> None:
+        self.paths = create_lake(str(root))
+
+    def arrive(self, *uris: str, attempt: int = 1) -> None:
+        """Append arrivals."""
+        rows = [
+            {
+                "uri": uri,
+                "e_tag": "1-1",
+                "landed_at": MORNING,
+                "size": 1,
+                "version": None,
+                "discovered_at": MORNING,
+                "attempt": attempt,
+                "route": "listing",
+            }
+            for uri in uris
+        ]
+        write_deltalake(self.paths.table(ARRIVALS), pa.Table.from_pylist(rows, ARRIVALS.schema), mode="append")
+
+    def outcome(self, *rows: dict[str, Any], featurizer: str = ONE) -> None:
+        """Append outcomes in one commit; what a row leaves out is as usual."""
+        usual = {
+            "e_tag": "1-1",
+            "landed_at": MORNING,
+            "discovered_at": MORNING,
+            "attempt": 1,
+            "featurizer": featurizer,
+            "featurized_at": MORNING,
+        }
+        filled = [usual | ({} if "rejection" in row else {"features": [1.0, 2.0]}) | row for row in rows]
+        write_deltalake(self.paths.table(FEATURES), pa.Table.from_pylist(filled, FEATURES.schema), mode="append")
+
+
+@pytest.fixture
+def orchard(tmp_path: Path) -> Orchard:
+    """Make an empty lake."""
+    return Orchard(tmp_path / "lake")
+
+
+@pytest.fixture
+def lake(orchard: Orchard) -> verger.Lake:
+    """Open it."""
+    return verger.open(str(orchard.paths.root))
+
+
+def seconds(number: int) -> datetime:
+    """Give a moment some seconds after the morning."""
+    return MORNING + timedelta(seconds=number)
+
+
+def by_uri(table: pa.Table, column: str) -> dict[str, Any]:
+    """Give one column by URI; a URI that stands there twice is an error."""
+    assert len(set(table["uri"].to_pylist())) == table.num_rows
+    return dict(zip(table["uri"].to_pylist(), table[column].to_pylist(), strict=True))
+
+
+def test_a_folder_without_a_lake_does_not_open(tmp_path: Path) -> None:
+    """Opening reads and never creates."""
+    with pytest.raises(verger.LakeError, match="no lake at"):
+        verger.open(str(tmp_path / "absent"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lake_without_features_says_who_writes_them(lake: verger.Lake) -> None:
+    """Before the first outcome every reader of features tells the command that makes them."""
+    for read in (lake.features, lake.rejections, lake.featurizer):
+        with pytest.raises(verger.LakeError, match="holds no features yet: `verger stream` writes them"):
+            read()
+    assert lake.featurizers() == []
+
+
+def test_arrivals_are_read_as_they_are(orchard: Orchard, lake: verger.Lake) -> None:
+    """Every attempt of every version is a row, with the table's columns."""
+    assert lake.arrivals().num_rows == 0
+    orchard.arrive("file:///1", "file:///2")
+    orchard.arrive("file:///1", attempt=2)
+    assert lake.arrivals().num_rows == 3
+    assert lake.arrivals().column_names == list(ARRIVALS.columns)
+
+
+def test_only_the_newest_version_of_a_picture_has_features(orchard: Orchard, lake: verger.Lake) -> None:
+    """An overwritten picture stands once, with the vector of its latest version, in whatever order outcomes came."""
+    orchard.outcome({"uri": "a", "landed_at": seconds(9), "features": [9.0]}, {"uri": "b", "features": [1.0]})
+    orchard.outcome({"uri": "a", "landed_at": seconds(1), "features": [1.0]})
+    orchard.outcome({"uri": "b", "attempt": 2, "features": [2.0]})
+    assert by_uri(lake.features(), "features") == {"a": [9.0], "b": [2.0]}
+
+
+@pytest.mark.parametrize(
+    "newer",
+    [{"landed_at": seconds(1), "e_tag": "0-0"}, {"discovered_at": seconds(1)}, {"e_tag": "2-0"}, {"attempt": 2}],
+)
+def test_a_newer_rejection_hides_older_features(newer: dict[str, Any], orchard: Orchard, lake: verger.Lake) -> None:
+    """A picture whose newest outcome is a rejection has no features, and the reverse after a mend."""
+    orchard.outcome({"uri": "a"}, {"uri": "b"})
+    orchard.outcome({"uri": "a", "rejection": "truncated", "detail": "why", **newer})
+    assert by_uri(lake.features(), "e_tag") == {"b": "1-1"}
+    assert by_uri(lake.rejections(), "rejection") == {"a": "truncated"}
+    assert by_uri(lake.rejections(), "detail") == {"a": "why"}
+    orchard.outcome({"uri": "a", "landed_at": seconds(60)})
+    assert set(by_uri(lake.features(), "e_tag")) == {"a", "b"}
+    assert lake.rejections().num_rows == 0
+
+
+def test_the_columns_are_those_asked_for(orchard: Orchard, lake: verger.Lake) -> None:
+    """In their order, without those that only choosing the newest needs; by default all of the table's."""
+    orchard.outcome({"uri": "a", "label": "Apple"})
+    assert lake.features().column_names == list(FEATURES.columns)
+    assert lake.features(columns=["label", "uri"]).to_pylist() == [{"label": "Apple", "uri": "a"}]
+    assert lake.rejections().column_names == [name for name in FEATURES.columns if name != "features"]
+
+
+def test_a_column_that_is_not_there_is_refused(orchard: Orchard, lake: verger.Lake) -> None:
+    """The message names it and lists what there is."""
+    orchard.outcome({"uri": "a"})
+    with pytest.raises(verger.UsageError, match=r"features has no column colour; it has uri, e_tag, .*featurized_at"):
+        lake.features(columns=["uri", "colour"])
+
+
+def test_each_read_works_on_one_featurizer(orchard: Orchard, lake: verger.Lake) -> None:
+    """Outcomes of another featurizer neither show nor compete; without a wish the one streamed last is meant."""
+    orchard.outcome({"uri": "a", "features": [1.0]})
+    orchard.outcome({"uri": "a", "landed_at": seconds(5), "rejection": "gone"}, featurizer=OTHER)
+    assert lake.featurizers() == [ONE, OTHER]
+    assert by_uri(lake.features("efficientnet"), "features") == {"a": [1.0]}
+    assert lake.features().num_rows == 0
+    assert by_uri(lake.rejections(), "featurizer") == {"a": OTHER}
+    orchard.outcome({"uri": "b"})
+    assert lake.featurizer() == ONE
+
+
+def test_a_featurizer_is_named_by_id_or_prefix(orchard: Orchard, lake: verger.Lake) -> None:
+    """An id is meant exactly, also where another begins with it; a prefix must fit one alone."""
+    for featurizer in ("mobile", "mobile-2", "resnet"):
+        orchard.outcome({"uri": "a"}, featurizer=featurizer)
+    assert lake.featurizer("mobile") == "mobile"
+    assert lake.featurizer("mobile-") == "mobile-2"
+    assert lake.featurizer("r") == "resnet"
+    for wish, said in (("mob", "more than one"), ("vgg", "no")):
+        message = rf"--featurizer {wish}: {said}.*begins so.* mobile, mobile-2, resnet"
+        with pytest.raises(verger.UsageError, match=message):
+            lake.featurizer(wish)
+
+
+def test_each_read_sees_the_tables_as_they_are(orchard: Orchard, lake: verger.Lake) -> None:
+    """An open lake follows the stream; it keeps no snapshot."""
+    orchard.outcome({"uri": "a"})
+    assert lake.features().num_rows == 1
+    orchard.outcome({"uri": "b"})
+    assert lake.features().num_rows == 2
+
+
+def test_the_status_of_an_empty_lake(orchard: Orchard, lake: verger.Lake) -> None:
+    """Nothing has arrived, nobody streams, nothing has a size."""
+    assert lake.status() == {
+        "lake": str(orchard.paths.root),
+        "stream": None,
+        "last_report": None,
+        "arrivals": 0,
+        "featurizers": [],
+        "tables": {"arrivals": {"files": 0, "bytes": 0}, "features": {"files": 0, "bytes": 0}},
+    }
+
+
+def test_the_status_counts_outcomes_and_pictures(orchard: Orchard, lake: verger.Lake) -> None:
+    """The backlog is arrivals without an outcome; pictures are counted by their newest outcome alone."""
+    orchard.arrive("a", "b", "c", "d", "e")
+    orchard.arrive("a", attempt=2)
+    orchard.outcome({"uri": "a", "rejection": "forbidden"}, {"uri": "b"}, {"uri": "c", "rejection": "truncated"})
+    orchard.outcome({"uri": "a", "attempt": 2, "featurized_at": seconds(30)})
+    orchard.outcome({"uri": "b"}, featurizer=OTHER)
+    status = json.loads(json.dumps(lake.status()))
+    assert status["arrivals"] == 6
+    first, second = status["featurizers"]
+    assert first == {
+        "featurizer": ONE,
+        "outcomes": 4,
+        "backlog": 2,
+        "pictures": 3,
+        "with_features": 2,
+        "rejections": {"truncated": 1},
+        "last_outcome_at": "2026-03-01T08:00:30+00:00",
+    }
+    assert (second["featurizer"], second["backlog"], second["with_features"]) == (OTHER, 5, 1)
+
+
+def test_the_status_measures_the_tables(orchard: Orchard, lake: verger.Lake) -> None:
+    """Files and bytes are those of the tables' current version."""
+    orchard.arrive("a")
+    orchard.arrive("b")
+    stored = list(Path(orchard.paths.table(ARRIVALS)).glob("*.parquet"))
+    assert lake.status()["tables"]["arrivals"] == {"files": 2, "bytes": sum(path.stat().st_size for path in stored)}
+
+
+def test_the_status_tells_who_streams_and_what_was_reported(orchard: Orchard, lake: verger.Lake) -> None:
+    """While a driver holds the lease it is named; its last report stays readable afterwards."""
+    report = orchard.paths.report("stream")
+    report.parent.mkdir()
+    report.write_text('{"landed": 5}')
+    with lease.hold(orchard.paths.lease("stream")):
+        status = lake.status()
+        assert status["stream"]["pid"] > 0
+    assert status["last_report"] == {"landed": 5}
+    assert lake.status()["stream"] is None
+
+
+def test_a_report_that_cannot_be_read_is_none(orchard: Orchard, lake: verger.Lake) -> None:
+    """A damaged report does not stand in the way of the counts."""
+    report = orchard.paths.report("stream")
+    report.parent.mkdir()
+    report.write_text("{")
+    assert lake.status()["last_report"] is None

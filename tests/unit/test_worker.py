@@ -1,0 +1,267 @@
+import hashlib
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from conf.errors import BackboneError, Rejected, StorageError
+from conf.rejections import Reason
+from conf.tables import ARRIVALS, FEATURES
+from streaming import worker
+from streaming.backbones import Backbone, parse_backbone
+from streaming.worker import INPUT, Work, featurize
+
+MORNING = datetime(2026, 3, 1, 8, tzinfo=UTC)
+LANDING = "file:///landing"
+BACKBONE = parse_backbone("mobilenet-v2-0.35@32", "random:1").with_weights("0" * 64)
+SCHEMA = pa.schema([ARRIVALS.schema.field(name) for name in INPUT])
+
+
+def png(grey: int) -> bytes:
+    """Draw a picture of one grey, 40 by 30 pixels."""
+    target = io.BytesIO()
+    Image.new("RGB", (40, 30), (grey, grey, grey)).save(target, "PNG")
+    return target.getvalue()
+
+
+@dataclass
+class FakeStorage:
+    """A storage that reads from a dict; an exception in it is raised."""
+
+    content: Mapping[str, bytes | Exception]
+    asked: list[tuple[str, str, int]] = field(default_factory=list)
+
+    def read(self, uri: str, e_tag: str, byte_limit: int) -> bytes:
+        """Give the bytes of a picture, whatever its version."""
+        self.asked.append((uri, e_tag, byte_limit))
+        found = self.content[uri.removeprefix(f"{LANDING}/")]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+def mean_grey(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Give a vector of three: the mean grey, its double, one."""
+    assert pixels.shape == (32, 32, 3)
+    grey = float(pixels.mean())
+    return np.array([grey, 2 * grey, 1], dtype=np.float32)
+
+
+@pytest.fixture(autouse=True)
+def loaded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, Backbone]]:
+    """Put the mean grey in the runtime's place; give what was asked to be loaded."""
+    asked: list[tuple[Path, Backbone]] = []
+
+    def runtime_for(model: Path, backbone: Backbone) -> Any:
+        asked.append((model, backbone))
+        return mean_grey
+
+    monkeypatch.setattr(worker, "runtime_for", runtime_for)
+    return asked
+
+
+def work(content: Mapping[str, bytes | Exception], **changes: Any) -> Work:
+    """Give the constants of a task that reads from `content`."""
+    usual = Work(
+        BACKBONE, "model.tflite", FakeStorage(content), LANDING, "parent", pixel_limit=10_000, byte_limit=100_000
+    )
+    return replace(usual, **changes)
+
+
+def arrivals(*names: str, size: int = 100) -> pa.RecordBatch:
+    """Give arrivals of these pictures, each a second after the other."""
+    rows = [
+        {
+            "uri": f"{LANDING}/{name}",
+            "e_tag": f"{size}-{number}",
+            "landed_at": MORNING + timedelta(seconds=number),
+            "discovered_at": MORNING + timedelta(minutes=1),
+            "attempt": 1,
+            "size": size,
+        }
+        for number, name in enumerate(names)
+    ]
+    return pa.RecordBatch.from_pylist(rows, SCHEMA)
+
+
+def featurized(batch: pa.RecordBatch, task: Work) -> list[dict[str, Any]]:
+    """Give the rows that come out."""
+    return [row for out in featurize(iter([batch]), task) for row in out.to_pylist()]
+
+
+def test_a_picture_becomes_a_row_of_features() -> None:
+    """The row holds the arrival's identity, what the bytes told, the vector and the featurizer's id."""
+    later = MORNING + timedelta(hours=1)
+    data = png(10)
+    (out,) = featurize(iter([arrivals("Apple%20Red/1.png")]), work({"Apple%20Red/1.png": data}), lambda: later)
+    assert out.to_pylist() == [
+        {
+            "uri": f"{LANDING}/Apple%20Red/1.png",
+            "e_tag": "100-0",
+            "landed_at": MORNING,
+            "discovered_at": MORNING + timedelta(minutes=1),
+            "attempt": 1,
+            "label": "Apple Red",
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "format": "png",
+            "width": 40,
+            "height": 30,
+            "featurizer": BACKBONE.featurizer,
+            "features": [10.0, 20.0, 1.0],
+            "rejection": None,
+            "detail": None,
+            "featurized_at": later,
+        }
+    ]
+
+
+@pytest.mark.parametrize("content", [{"1.png": png(1)}, {"1.png": b"no picture"}], ids=["features", "rejection"])
+def test_batches_have_the_columns_of_the_features_table(content: dict[str, bytes]) -> None:
+    """Names, order and types are the table's, also where a batch holds no vector at all."""
+    (out,) = featurize(iter([arrivals("1.png")]), work(content))
+    assert out.schema.names == FEATURES.schema.names
+    assert out.schema.types == FEATURES.schema.types
+    out.validate(full=True)
+
+
+def test_the_columns_that_must_be_filled_are_filled() -> None:
+    """A batch of rejections alone still fits a table whose required columns take no null."""
+    (out,) = featurize(iter([arrivals("1.png", "2.png")]), work({"1.png": b"", "2.png": png(1)}))
+    required = [column.name for column in FEATURES.schema if not column.nullable]
+    assert {name: out.column(name).null_count for name in required} == dict.fromkeys(required, 0)
+
+
+def test_every_arrival_has_one_outcome_in_its_order() -> None:
+    """Good and bad pictures come out in the order in which they went in, each with a vector or a rejection."""
+    content: dict[str, bytes | Exception] = {
+        "a.png": png(1),
+        "b.png": b"",
+        "c.png": png(3),
+        "d.png": b"no picture at all",
+        "e.png": Rejected(Reason.GONE, "No such file or directory"),
+        "f.png": png(6),
+    }
+    rows = featurized(arrivals(*content), work(content))
+    assert [row["uri"].rpartition("/")[2] for row in rows] == list(content)
+    assert [row["features"] and row["features"][0] for row in rows] == [1.0, None, 3.0, None, None, 6.0]
+    assert [row["rejection"] for row in rows] == [None, "empty", None, "not_a_picture", "gone", None]
+    assert all((row["features"] is None) != (row["rejection"] is None) for row in rows)
+
+
+def test_a_rejection_carries_its_reason_and_detail() -> None:
+    """A picture that could not be read has no hash; one that was read and not decoded has one."""
+    content: dict[str, bytes | Exception] = {
+        "a.png": Rejected(Reason.FORBIDDEN, "Permission denied"),
+        "b.png": b"noise",
+    }
+    forbidden, noise = featurized(arrivals(*content), work(content))
+    assert (forbidden["rejection"], forbidden["detail"], forbidden["sha256"]) == (
+        "forbidden",
+        "Permission denied",
+        None,
+    )
+    assert (noise["rejection"], noise["sha256"]) == ("not_a_picture", hashlib.sha256(b"noise").hexdigest())
+    assert noise["detail"]
+    for row in (forbidden, noise):
+        assert (row["format"], row["width"], row["height"], row["features"]) == (None, None, None, None)
+
+
+def test_the_pixel_limit_rejects() -> None:
+    """The limit reaches the decoder."""
+    (row,) = featurized(arrivals("1.png"), work({"1.png": png(1)}, pixel_limit=40 * 30 - 1))
+    assert row["rejection"] == "too_many_pixels"
+
+
+def test_a_file_over_the_byte_limit_is_never_read() -> None:
+    """Its size is known from its arrival."""
+    task = work({}, byte_limit=99)
+    (row,) = featurized(arrivals("1.png", size=100), task)
+    assert (row["rejection"], row["detail"]) == ("too_many_bytes", "100 bytes, the limit is 99")
+    assert isinstance(task.storage, FakeStorage)
+    assert task.storage.asked == []
+
+
+def test_the_version_that_arrived_is_the_one_that_is_read() -> None:
+    """The storage gets the arrival's e_tag and the limit; a size at the limit is read."""
+    task = work({"1.png": png(1)}, byte_limit=100)
+    featurized(arrivals("1.png", size=100), task)
+    assert isinstance(task.storage, FakeStorage)
+    assert task.storage.asked == [(f"{LANDING}/1.png", "100-0", 100)]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_vector_that_is_not_finite_is_a_rejection(value: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A single bad value would spoil every mean; the row still says what the picture was."""
+    vector = np.array([1, value, value, 0], dtype=np.float32)
+    monkeypatch.setattr(worker, "runtime_for", lambda model, backbone: lambda pixels: vector)
+    (row,) = featurized(arrivals("1.png"), work({"1.png": png(1)}))
+    assert (row["features"], row["rejection"], row["detail"]) == (None, "non_finite", "2 of 4 values are not finite")
+    assert (row["format"], row["width"], row["height"]) == ("png", 40, 30)
+
+
+@pytest.mark.parametrize("error", [StorageError("the landing does not answer"), BackboneError("damaged")])
+def test_a_fault_of_the_world_is_no_row(error: Exception) -> None:
+    """The task fails and Spark runs it again; nothing of its last batch comes out."""
+    content: dict[str, bytes | Exception] = {"1.png": png(1), "2.png": error}
+    with pytest.raises(type(error), match=str(error)):
+        featurized(arrivals("1.png", "2.png"), work(content))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "rows"), [([300], [128, 128, 44]), ([128], [128]), ([0], []), ([], []), ([3, 0, 129], [3, 128, 1])]
+)
+def test_batches_are_split_into_short_ones(sizes: list[int], rows: list[int]) -> None:
+    """At most 128 rows come out at a time, so that wide vectors stay small; none is lost at a seam."""
+    names = [[f"{number}-{row}.png" for row in range(size)] for number, size in enumerate(sizes)]
+    content: dict[str, bytes | Exception] = {name: b"" for batch in names for name in batch}
+    out = list(featurize(iter([arrivals(*batch) for batch in names]), work(content)))
+    assert [each.num_rows for each in out] == rows
+    assert [uri.rpartition("/")[2] for each in out for uri in each.column("uri").to_pylist()] == list(content)
+
+
+def test_batches_are_taken_as_they_are_asked_for() -> None:
+    """A worker does not hoard: the first rows come out before the second batch is read."""
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        yield arrivals("1.png")
+        raise AssertionError("read ahead")
+
+    assert next(featurize(batches(), work({"1.png": png(1)}))).num_rows == 1
+
+
+def test_a_slice_of_a_batch_is_taken_for_what_it_is() -> None:
+    """Arrow hands out views with an offset; the rows outside do not show."""
+    content = {f"{number}.png": png(number) for number in range(6)}
+    rows = featurized(arrivals(*content).slice(2, 3), work(content))
+    assert [row["features"][0] for row in rows] == [2.0, 3.0, 4.0]
+
+
+def test_a_task_loads_its_model_once(loaded: list[tuple[Path, Backbone]]) -> None:
+    """Model and backbone go to the runtime together, before the first picture."""
+    list(featurize(iter([arrivals("1.png"), arrivals("1.png")]), work({"1.png": png(1)})))
+    assert loaded == [(Path("model.tflite"), BACKBONE)]
+
+
+def test_time_goes_on_while_pictures_are_featurized() -> None:
+    """Each row has the moment at which its own outcome was there."""
+    ticks = iter(MORNING + timedelta(seconds=number) for number in range(100))
+    content = {"1.png": png(1), "2.png": b""}
+    (out,) = featurize(iter([arrivals(*content)]), work(content), lambda: next(ticks))
+    first, second = out.column("featurized_at").to_pylist()
+    assert first < second
+
+
+@pytest.mark.parametrize(("rule", "label"), [("parent", "Apple"), ("none", None), (r"(?P<label>\d)\.png", "1")])
+def test_the_label_follows_the_rule_and_rejections_are_labelled_too(rule: str, label: str | None) -> None:
+    """A label comes from the name alone."""
+    content = {"Apple/1.png": png(1)}
+    assert featurized(arrivals(*content), work(content, label=rule))[0]["label"] == label
+    assert featurized(arrivals(*content), work({"Apple/1.png": b""}, label=rule))[0]["label"] == label
