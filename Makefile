@@ -5,10 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench lock clean
+.PHONY: help setup demo test check bench reference lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## create .venv: hash-locked packages, the verger command, the Delta jars
 
@@ -26,9 +26,12 @@ check: $(READY) ## lint, types, import contracts
 bench: $(READY) ## measure throughput against the raw loop (minutes; ratios, side by side)
 	@$(BIN)/python -m tests.bench.throughput
 
+reference: $(READY) ## write the generated parts of README.md and its picture anew
+	@$(BIN)/python -m bootstrap.reference README.md
+
 lock: $(READY) ## resolve requirements.txt anew from pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
-	    --extra compile --extra dev --no-emit-index-url --custom-compile-command 'make lock' -o requirements.txt pyproject.toml
+	    --extra compile --extra dev --custom-compile-command 'make lock' -o requirements.txt pyproject.toml
 
 clean: ## remove everything that make and the demo created
 	rm -rf $(VENV) verger-demo build dist spark-warehouse .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -37,7 +40,7 @@ clean: ## remove everything that make and the demo created
 $(READY): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
 	  echo 'Verger needs Python 3.11 (found: $(PYTHON)). Install it (apt-get install python3.11 python3.11-venv, or pyenv install 3.11) or say make PYTHON=/path/to/python3.11'; exit 2; }
-	@java -version 2>&1 | grep -qE 'version "(17|21)' || { \
+	@"$${JAVA_HOME:+$$JAVA_HOME/bin/}java" -version 2>&1 | grep -qE 'version "(1[7-9]|2[0-9])' || { \
 	  echo 'Verger needs Java 17. Install it (apt-get install openjdk-17-jre-headless, or brew install openjdk@17) and put it on PATH.'; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --require-hashes -r requirements.txt

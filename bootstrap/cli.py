@@ -1,5 +1,6 @@
 """The `verger` command: commands become calls, errors become one line and an exit code."""
 
+import inspect
 import json
 import os
 import signal
@@ -104,6 +105,19 @@ def backbone_compile(resolved: Resolved) -> None:
     with terminal.live() as show:
         made = ensure(request, create_lake(resolved.settings.lake).backbones, show.say)
     terminal.compiled(made)
+
+
+COMMANDS = {
+    name: inspect.getdoc(command) or ""
+    for name, command in {
+        "demo": demo,
+        "stream": stream,
+        "status": status,
+        "config": config,
+        "backbone list": backbone_list,
+        "backbone compile": backbone_compile,
+    }.items()
+}
 
 
 def _stop_on_signals() -> Event:

@@ -4,9 +4,11 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,7 +120,8 @@ def session(name: str, *, cores: int = 0, extra: dict[str, str] | None = None) -
     conf = SparkConf().setAppName(name)
     if on_cluster():
         conf.setAll([*COMMON.items(), *(extra or {}).items()])
-        spark = SparkSession.builder.config(conf=conf).getOrCreate()
+        with _own_interrupt():
+            spark = SparkSession.builder.config(conf=conf).getOrCreate()
         try:
             yield spark
         finally:
@@ -131,7 +134,8 @@ def session(name: str, *, cores: int = 0, extra: dict[str, str] | None = None) -
         conf.setAll([*COMMON.items(), *LOCAL.items(), *_places(Path(folder)).items(), *spark_settings().items()])
         conf.setAll(list((extra or {}).items()))
         gateway = launch(conf, Path(folder) / "spark.log")
-        spark = SparkSession(SparkContext(conf=conf, gateway=gateway))
+        with _own_interrupt():
+            spark = SparkSession(SparkContext(conf=conf, gateway=gateway))
         try:
             yield spark
         finally:
@@ -178,6 +182,15 @@ def _why(said: str) -> str:
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     telling = [line for line in lines if "Error" in line or "Exception" in line] or lines[-1:] or ["it said nothing"]
     return f"the Java side of Spark did not start: {telling[0][:300]}"
+
+
+@contextlib.contextmanager
+def _own_interrupt() -> Iterator[None]:
+    """Keep the caller's handler of Ctrl-C: PySpark sets its own, which cancels every job, so a batch would be cut."""
+    handler = signal.getsignal(signal.SIGINT)
+    yield
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, handler)
 
 
 def _stop(spark: "SparkSession", gateway: Any) -> None:

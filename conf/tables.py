@@ -43,22 +43,32 @@ class Table:
         return tuple(self.schema.names)
 
 
-def _required(name: str, kind: pa.DataType) -> pa.Field:
-    return pa.field(name, kind, nullable=False)
+def _required(name: str, kind: pa.DataType, sentence: str) -> pa.Field:
+    return pa.field(name, kind, nullable=False, metadata={"comment": sentence})
+
+
+def _optional(name: str, kind: pa.DataType, sentence: str) -> pa.Field:
+    return pa.field(name, kind, metadata={"comment": sentence})
 
 
 ARRIVALS = Table(
     name="arrivals",
     schema=pa.schema(
         [
-            _required("uri", pa.string()),
-            _required("e_tag", pa.string()),
-            _required("landed_at", TIMESTAMP),
-            _required("size", pa.int64()),
-            pa.field("version", pa.string()),
-            _required("discovered_at", TIMESTAMP),
-            _required("attempt", pa.int32()),
-            _required("route", pa.string()),
+            _required(
+                "uri", pa.string(), "Where the picture lies, percent-encoded by RFC 3986; the same from every route."
+            ),
+            _required(
+                "e_tag",
+                pa.string(),
+                "The version's identity as the storage tells it; on folders size and modification time in ns.",
+            ),
+            _required("landed_at", TIMESTAMP, "When this version landed; on folders its modification time."),
+            _required("size", pa.int64(), "Bytes."),
+            _optional("version", pa.string(), "The object store's version id, where it keeps versions."),
+            _required("discovered_at", TIMESTAMP, "When Verger saw it."),
+            _required("attempt", pa.int32(), "1, and one more for each retry."),
+            _required("route", pa.string(), "How it was found: listing, notification or retry."),
         ]
     ),
     key=("uri", "e_tag", "landed_at", "attempt"),
@@ -74,21 +84,29 @@ FEATURES = Table(
     name="features",
     schema=pa.schema(
         [
-            _required("uri", pa.string()),
-            _required("e_tag", pa.string()),
-            _required("landed_at", TIMESTAMP),
-            _required("discovered_at", TIMESTAMP),
-            _required("attempt", pa.int32()),
-            pa.field("label", pa.string()),
-            pa.field("sha256", pa.string()),
-            pa.field("format", pa.string()),
-            pa.field("width", pa.int32()),
-            pa.field("height", pa.int32()),
-            _required("featurizer", pa.string()),
-            pa.field("features", pa.list_(pa.float32())),
-            pa.field("rejection", pa.string()),
-            pa.field("detail", pa.string()),
-            _required("featurized_at", TIMESTAMP),
+            _required(
+                "uri", pa.string(), "Where the picture lies, percent-encoded by RFC 3986; the same from every route."
+            ),
+            _required(
+                "e_tag",
+                pa.string(),
+                "The version's identity as the storage tells it; on folders size and modification time in ns.",
+            ),
+            _required("landed_at", TIMESTAMP, "When this version landed; on folders its modification time."),
+            _required("discovered_at", TIMESTAMP, "When Verger saw it."),
+            _required("attempt", pa.int32(), "1, and one more for each retry."),
+            _optional("label", pa.string(), "By the label rule; the parent folder's name by default."),
+            _optional("sha256", pa.string(), "Of the file's bytes, in hex."),
+            _optional("format", pa.string(), "From the bytes: jpeg, mpo, png, gif, webp, bmp or tiff."),
+            _optional("width", pa.int32(), "Pixels, upright."),
+            _optional("height", pa.int32(), "Pixels, upright."),
+            _required("featurizer", pa.string(), "Id of the backbone that made the outcome."),
+            _optional("features", pa.list_(pa.float32()), "The vector; null for a rejection."),
+            _optional(
+                "rejection", pa.string(), "Why there are no features, from the fixed list; null where there are."
+            ),
+            _optional("detail", pa.string(), "What exactly was seen."),
+            _required("featurized_at", TIMESTAMP, "When the outcome was made."),
         ]
     ),
     key=("uri", "e_tag", "landed_at", "attempt", "featurizer"),

@@ -93,8 +93,11 @@ def test_stream_once_drains_the_landing_and_says_what_it_did(command: Command, l
     assert "empty" in command("status", "--lake", str(lake.root)).stdout
 
 
-def test_a_running_stream_takes_what_lands_and_ends_well_on_sigterm(landing: Path, lake: LakePaths) -> None:
-    """Pictures that land meanwhile become rows; SIGTERM ends with 0, releases the lease and leaves no process."""
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_running_stream_takes_what_lands_and_ends_well_on_a_signal(
+    landing: Path, lake: LakePaths, number: signal.Signals
+) -> None:
+    """Pictures that land meanwhile become rows; SIGTERM and Ctrl-C end with 0 and release the lease."""
     arguments = [
         "--landing",
         str(landing),
@@ -122,7 +125,7 @@ def test_a_running_stream_takes_what_lands_and_ends_well_on_sigterm(landing: Pat
         assert holder["pid"] == process.pid
         orchard.plant(landing, 6, seed=2, start=24)
         eventually(rows(30), process)
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(number)
         output, errors = process.communicate(timeout=60)
     finally:
         process.kill()

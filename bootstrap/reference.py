@@ -1,0 +1,104 @@
+"""The README's generated parts: commands, settings, tables and rejections, from where the program itself has them.
+
+`python -m bootstrap.reference README.md` rewrites what stands between `<!-- NAME -->` and `<!-- /NAME -->`, and draws
+the README's picture; a test fails when the text is stale.
+"""
+
+import functools
+import re
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from PIL import Image
+
+from bootstrap import orchard
+from bootstrap.cli import COMMANDS
+from conf.rejections import Reason
+from conf.settings import FIELDS, NAMES, flag
+from conf.tables import ARRIVALS, FEATURES
+
+_SIDE = 100
+_ROWS = 4
+
+
+def commands() -> str:
+    """Return the table of commands."""
+    return _table(("command", "what it does"), ((f"`verger {name}`", sentence) for name, sentence in COMMANDS.items()))
+
+
+def settings() -> str:
+    """Return the table of settings."""
+    rows = ((f"`{flag(name)}`", _default(FIELDS[name].default), FIELDS[name].metadata["sentence"]) for name in NAMES)
+    return _table(("flag", "default", "what it does"), rows)
+
+
+def tables() -> str:
+    """Return the columns of each table."""
+    parts = []
+    for table in (ARRIVALS, FEATURES):
+        partitioned = f", partitioned by `{', '.join(table.partition_by)}`" if table.partition_by else ""
+        rows = (
+            (f"`{field.name}`", f"{field.type}{'?' if field.nullable else ''}", field.metadata[b"comment"].decode())
+            for field in table.schema
+        )
+        parts.append(f"**`{table.name}`**{partitioned}\n\n{_table(('column', 'type', 'what it holds'), rows)}")
+    return "\n\n".join(parts)
+
+
+def rejections() -> str:
+    """Return the table of rejections."""
+    return _table(("rejection", "meaning"), ((f"`{reason.value}`", reason.sentence) for reason in Reason))
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "commands": commands,
+    "settings": settings,
+    "tables": tables,
+    "rejections": rejections,
+}
+
+
+def rewritten(text: str) -> str:
+    """Return a document with its generated parts made anew."""
+    for name, make in PARTS.items():
+        between = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", re.DOTALL)
+        text = between.sub(functools.partial(_filled, make()), text)
+    return text
+
+
+def _filled(made: str, found: re.Match[str]) -> str:
+    return found[1] + made + found[2]
+
+
+def picture() -> Image.Image:
+    """Draw the demo's varieties side by side, a few pictures of each."""
+    sheet = Image.new("RGB", (_SIDE * len(orchard.VARIETIES), _SIDE * _ROWS), "white")
+    for column, variety in enumerate(orchard.VARIETIES):
+        for row in range(_ROWS):
+            sheet.paste(orchard.draw(variety, seed=row, side=_SIDE), (column * _SIDE, row * _SIDE))
+    return sheet
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _default(value: object) -> str:
+    if value == "":
+        return ""
+    return f"`{value}`" if len(str(value)) < 40 else "see `verger config`"
+
+
+def main() -> None:
+    """Rewrite the document named on the command line, and its picture beside it."""
+    document = Path(sys.argv[1])
+    document.write_text(rewritten(document.read_text("utf-8")), "utf-8")
+    folder = document.parent / "docs"
+    folder.mkdir(exist_ok=True)
+    picture().save(folder / "orchard.jpg", quality=85)
+
+
+if __name__ == "__main__":
+    main()
