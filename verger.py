@@ -90,7 +90,7 @@ class Lake:
         matching = [each for each in present if each == wish] or [each for each in present if each.startswith(wish)]
         if len(matching) != 1:
             how_many = "no featurizer" if not matching else "more than one featurizer"
-            raise UsageError(f"--featurizer {wish}: {how_many} begins so; the lake has {', '.join(present)}")
+            raise UsageError(f"featurizer {wish!r}: {how_many} begins so; the lake has {', '.join(present)}")
         return matching[0]
 
     def status(self) -> dict[str, Any]:

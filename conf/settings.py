@@ -21,13 +21,9 @@ NOT_PICTURES = (
 )
 
 
-def setting(
-    default: Any, sentence: str, *, least: float | None = None, choices: tuple[str, ...] = (), section: str = "stream"
-) -> Any:
+def setting(default: Any, sentence: str, *, least: float | None = None, choices: tuple[str, ...] = ()) -> Any:
     """Declare one setting: its default, its sentence and what values it takes."""
-    return field(
-        default=default, metadata={"sentence": sentence, "least": least, "choices": choices, "section": section}
-    )
+    return field(default=default, metadata={"sentence": sentence, "least": least, "choices": choices})
 
 
 @dataclass(frozen=True)
@@ -60,7 +56,6 @@ class Settings:
     skip_extensions: str = setting(NOT_PICTURES, "File name extensions that are no pictures: counted, not featurized.")
     cores: int = setting(0, "Cores of this machine to use; 0: all. A cluster decides for itself.", least=0)
     spark_conf: str = setting("", "Further Spark settings, KEY=VALUE separated by blanks.")
-    featurizer: str = setting("", "Which featurizer to read, by id or prefix; empty: the only one.", section="read")
 
 
 NAMES = tuple(f.name for f in fields(Settings))

@@ -159,7 +159,7 @@ def test_a_featurizer_is_named_by_id_or_prefix(orchard: Orchard, lake: verger.La
     assert lake.featurizer("mobile-") == "mobile-2"
     assert lake.featurizer("r") == "resnet"
     for wish, said in (("mob", "more than one"), ("vgg", "no")):
-        message = rf"--featurizer {wish}: {said}.*begins so.* mobile, mobile-2, resnet"
+        message = rf"featurizer '{wish}': {said}.*begins so.* mobile, mobile-2, resnet"
         with pytest.raises(verger.UsageError, match=message):
             lake.featurizer(wish)
 
