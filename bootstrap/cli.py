@@ -5,9 +5,10 @@ import json
 import os
 import signal
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from threading import Event
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -136,6 +137,9 @@ def _stop_on_signals() -> Event:
 def main() -> None:
     """Run the command line and exit with its code."""
     debug = "--debug" in sys.argv
+    for output in (sys.stdout, sys.stderr):
+        # Names of files are bytes, and not every terminal knows every letter.
+        cast(TextIOWrapper, output).reconfigure(errors="backslashreplace")
     logs.configure()
     try:
         sys.exit(app(standalone_mode=False) or 0)
@@ -149,6 +153,9 @@ def main() -> None:
         # The reader of our output has gone, as in `verger status | head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except Exception as error:
+        reason = next(iter(str(error).splitlines()), "no reason given")
+        _fail(f"unexpected {type(error).__name__}: {reason} (--debug shows where)", VergerError.exit_code, debug)
 
 
 def _fail(message: str, code: int, debug: bool) -> None:

@@ -114,30 +114,44 @@ def session(name: str, *, cores: int = 0, extra: dict[str, str] | None = None) -
     PlatformError
         No Java, or the jars cannot be fetched.
     """
-    from pyspark import SparkConf, SparkContext
+    from pyspark import SparkConf
+
+    conf = SparkConf().setAppName(name).setAll(list(COMMON.items()))
+    with _given(conf, extra or {}) if on_cluster() else _local(conf, cores, extra or {}) as spark:
+        yield spark
+
+
+@contextlib.contextmanager
+def _given(conf: "SparkConf", extra: dict[str, str]) -> Iterator["SparkSession"]:
     from pyspark.sql import SparkSession
 
-    conf = SparkConf().setAppName(name)
-    if on_cluster():
-        conf.setAll([*COMMON.items(), *(extra or {}).items()])
-        with _own_interrupt():
-            spark = SparkSession.builder.config(conf=conf).getOrCreate()
-        try:
-            yield spark
-        finally:
-            spark.stop()
-        return
+    with _own_interrupt():
+        spark = SparkSession.builder.config(conf=conf.setAll(list(extra.items()))).getOrCreate()
+    try:
+        yield spark
+    finally:
+        spark.stop()
+
+
+@contextlib.contextmanager
+def _local(conf: "SparkConf", cores: int, extra: dict[str, str]) -> Iterator["SparkSession"]:
+    from py4j.protocol import Py4JError
+    from pyspark import SparkContext
+    from pyspark.sql import SparkSession
+
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     with tempfile.TemporaryDirectory(prefix="verger-", ignore_cleanup_errors=True) as folder:
         # local[N] alone never retries a task.
         conf.setMaster(f"local[{cores or '*'},{TASK_ATTEMPTS}]")
-        conf.setAll([*COMMON.items(), *LOCAL.items(), *_places(Path(folder)).items(), *spark_settings().items()])
-        conf.setAll(list((extra or {}).items()))
+        conf.setAll([*LOCAL.items(), *_places(Path(folder)).items(), *spark_settings().items(), *extra.items()])
         gateway = launch(conf, Path(folder) / "spark.log")
-        with _own_interrupt():
-            spark = SparkSession(SparkContext(conf=conf, gateway=gateway))
+        spark: SparkSession | None = None
         try:
+            with _own_interrupt():
+                spark = SparkSession(SparkContext(conf=conf, gateway=gateway))
             yield spark
+        except (Py4JError, ConnectionError) as error:
+            raise PlatformError(f"the Java side of Spark failed: {_telling(error)}") from error
         finally:
             _stop(spark, gateway)
 
@@ -193,13 +207,25 @@ def _own_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGINT, handler)
 
 
-def _stop(spark: "SparkSession", gateway: Any) -> None:
+def _telling(error: Exception) -> str:
+    java = getattr(error, "java_exception", None)
+    text = java.toString() if java is not None else str(error)
+    return next(iter(str(text).splitlines()), type(error).__name__)[:300]
+
+
+def _stop(spark: "SparkSession | None", gateway: Any) -> None:
     """Stop Spark and wait for its JVM, so that no process and no temporary file outlives the command."""
+    from py4j.protocol import Py4JError
     from pyspark import SparkContext
 
-    spark.stop()
-    gateway.shutdown()
-    gateway.proc.stdin.close()
+    # A JVM that died has nothing left to stop.
+    with contextlib.suppress(Py4JError, ConnectionError):
+        if spark is not None:
+            spark.stop()
+    with contextlib.suppress(Py4JError, OSError):
+        gateway.shutdown()
+    with contextlib.suppress(OSError):
+        gateway.proc.stdin.close()
     with contextlib.suppress(subprocess.TimeoutExpired):
         gateway.proc.wait(timeout=20)
     # PySpark keeps the gateway in class attributes, for a next context that would find a dead JVM.

@@ -176,7 +176,7 @@ def from_declaration(declaration: Mapping[str, Any]) -> Backbone:
 
 @dataclass(frozen=True)
 class BackboneRequest:
-    """What the user asks for; `streaming.compile.resolve` finds and hashes the weights and so makes it a `Backbone`.
+    """What the user asks for; `streaming.weights.resolve` finds and hashes the weights and so makes it a `Backbone`.
 
     Attributes
     ----------

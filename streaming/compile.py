@@ -1,79 +1,33 @@
 """Compiling a backbone: Keras network + scaling + pooling -> one LiteRT model, compared with Keras before it is given.
 
-With `efficientnet_lite0` this is the only module that imports TensorFlow, inside functions: a driver that runs for
-months calls `compile_in_child` and never holds it.
+TensorFlow is imported inside functions only: a driver that runs for months calls `compile_in_child` and never holds it.
 """
 
 import hashlib
-import multiprocessing
-import os
-import re
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from conf.errors import BackboneError, UsageError, VergerError
+from conf.errors import BackboneError
 from streaming import efficientnet_lite0
 from streaming.backbones import Backbone, BackboneRequest
+from streaming.child import first_line, in_child, load_tensorflow
 from streaming.runtime import Runtime
 from streaming.shelf import Compiled, Manifest
+from streaming.weights import ALPHA, WeightsSource, resolve
 
 if TYPE_CHECKING:
     import keras
 
 TOLERANCE = 1e-4
 PROBES = 8
-
-_ALPHA = {"mobilenet-v2": 1.0, "mobilenet-v2-0.35": 0.35}
-_IMAGENET_URL = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2/"
-_IMAGENET_SIZES = (96, 128, 160, 192, 224)  # each has its own weights; any other size takes those of 224, as in Keras
-
-_Argument = TypeVar("_Argument")
-_Result = TypeVar("_Result")
-
-
-@dataclass(frozen=True)
-class WeightsSource:
-    """Where the weights come from: a file, a seed or, with neither, the file of the installed package.
-
-    Attributes
-    ----------
-    sha256 : str
-        Of the file's bytes, or of the text ``random:SEED``.
-    path : Path or None
-    seed : int or None
-    """
-
-    sha256: str
-    path: Path | None = None
-    seed: int | None = None
-
-
-def resolve(request: BackboneRequest) -> tuple[Backbone, WeightsSource]:
-    """Find the weights, downloading them if they are Keras', and declare the backbone.
-
-    TensorFlow stays out of this process, and embedded weights need not be installed: a machine that cannot compile
-    still learns which featurizer to look for.
-
-    Raises
-    ------
-    UsageError
-        The weights file is missing.
-    BackboneError
-        Keras' weights cannot be downloaded.
-    """
-    source = _source(request)
-    return request.with_weights(source.sha256), source
 
 
 def compile_backbone(request: BackboneRequest) -> Compiled:
@@ -90,7 +44,7 @@ def compile_backbone(request: BackboneRequest) -> Compiled:
         TensorFlow or the weights cannot be had, the weights do not fit, or LiteRT and Keras disagree.
     """
     backbone, source = resolve(request)
-    tensorflow = _tensorflow()
+    tensorflow = load_tensorflow()
     with tensorflow.device("/CPU:0"):  # a GPU's TF32 is further from float32 than the tolerance
         model = _with_input_and_pooling(_network(backbone, source), backbone)
         tflite = _convert(model)
@@ -108,7 +62,7 @@ def compile_in_child(request: BackboneRequest) -> Compiled:
     UsageError, BackboneError
         As `compile_backbone`; also when the process dies, with the last line that it wrote.
     """
-    return _in_child(compile_backbone, request)
+    return in_child(compile_backbone, request)
 
 
 def probe_pictures(size: int) -> NDArray[np.uint8]:
@@ -156,51 +110,6 @@ def worst_error(vectors: NDArray[np.float32], reference: NDArray[np.float32]) ->
     return error
 
 
-def _tensorflow() -> Any:
-    os.environ["KERAS_BACKEND"] = "tensorflow"  # the converter reads no other
-    try:
-        import keras  # noqa: F401
-        import tensorflow
-    except ImportError as error:
-        raise BackboneError(
-            "TensorFlow is not installed; pip install 'verger[compile]', or take a backbone compiled elsewhere."
-        ) from error
-    return tensorflow
-
-
-def _source(request: BackboneRequest) -> WeightsSource:
-    if request.weights.startswith("random:"):
-        sha256 = hashlib.sha256(request.weights.encode()).hexdigest()
-        return WeightsSource(sha256, seed=int(request.weights.removeprefix("random:")))
-    if request.weights == "embedded":
-        return WeightsSource(efficientnet_lite0.EMBEDDED_SHA256)
-    path = _imagenet(request) if request.weights == "imagenet" else Path(request.weights).expanduser()
-    if not path.is_file():
-        raise UsageError(f"--weights {request.weights}: there is no such file.")
-    return WeightsSource(hashlib.sha256(path.read_bytes()).hexdigest(), path=path)
-
-
-def _imagenet(request: BackboneRequest) -> Path:
-    """Take Keras' file from its cache; a child downloads it, so that TensorFlow stays out of this process."""
-    alpha, size = _ALPHA[request.architecture.name], request.preparation.size
-    rows = size if size in _IMAGENET_SIZES else 224
-    name = f"mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{alpha}_{rows}_no_top.h5"
-    cached = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models" / name
-    return cached if cached.is_file() else _in_child(_download, name)
-
-
-def _download(name: str) -> Path:
-    _tensorflow()
-    import keras
-
-    try:
-        return Path(keras.utils.get_file(name, _IMAGENET_URL + name, cache_subdir="models"))
-    except Exception as error:  # get_file raises plain Exception
-        raise BackboneError(
-            f"The imagenet weights could not be downloaded ({error}); name a file with --weights PATH."
-        ) from error
-
-
 def _network(backbone: Backbone, source: WeightsSource) -> "keras.Model":
     """Build (n, size, size, 3) scaled pixels -> last feature map, with its weights."""
     if source.seed is not None:
@@ -209,7 +118,7 @@ def _network(backbone: Backbone, source: WeightsSource) -> "keras.Model":
     try:
         return _build(backbone, path)
     except (OSError, ValueError, KeyError, TypeError) as error:  # h5py and Keras each raise several
-        fault = f"the file does not fit {backbone.architecture} ({_first_line(error)})"
+        fault = f"the file does not fit {backbone.architecture} ({first_line(error)})"
         raise BackboneError(f"--weights {path}: {fault}.") from error
 
 
@@ -219,7 +128,7 @@ def _build(backbone: Backbone, weights: Path | None) -> "keras.Model":
         return efficientnet_lite0.build(size, None if weights is None else efficientnet_lite0.read_pth(weights))
     import keras
 
-    alpha = _ALPHA[backbone.architecture]
+    alpha = ALPHA[backbone.architecture]
     network = keras.applications.MobileNetV2((size, size, 3), alpha, include_top=False, weights=None)
     return network if weights is None else _loaded(network, weights)
 
@@ -273,7 +182,7 @@ def _with_input_and_pooling(network: "keras.Model", backbone: Backbone) -> "kera
 
 def _convert(model: "keras.Model") -> bytes:
     """Convert by `from_keras_model`: `from_concrete_functions` loses the weights under Keras 3."""
-    converted: bytes = _tensorflow().lite.TFLiteConverter.from_keras_model(model).convert()
+    converted: bytes = load_tensorflow().lite.TFLiteConverter.from_keras_model(model).convert()
     return converted
 
 
@@ -303,37 +212,9 @@ def _manifest(backbone: Backbone, tflite: bytes, probe_error: float, seconds: fl
         probe_error=probe_error,
         seconds_per_picture=seconds,
         versions={
-            "tensorflow": _tensorflow().__version__,
+            "tensorflow": load_tensorflow().__version__,
             "keras": keras.__version__,
             "litert": version("ai-edge-litert"),
         },
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-
-
-def _in_child(function: Callable[[_Argument], _Result], argument: _Argument) -> _Result:
-    with (
-        tempfile.NamedTemporaryFile("r", prefix="verger-compile-", errors="replace") as log,
-        ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _quiet, (log.name,)) as child,
-    ):
-        try:
-            return child.submit(function, argument).result()
-        except VergerError:
-            raise
-        except Exception as error:  # TensorFlow's own errors, and a child that died
-            last = log.read().strip().splitlines()[-1:]
-            raise BackboneError(f"Compiling failed: {_first_line(error)} {' '.join(last)}") from error
-
-
-def _quiet(log: str) -> None:
-    """Send what the child and its C++ libraries print to a file, and leave the GPU to others."""
-    os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="-1")
-    descriptor = os.open(log, os.O_WRONLY | os.O_APPEND)
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
-    warnings.simplefilter("ignore")
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return re.sub(r"\s+", " ", text.splitlines()[0])[:300] if text else type(error).__name__

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from conf.settings import Settings
 from streaming.backbones import BackboneRequest, parse_backbone
-from streaming.compile import compile_in_child, resolve
+from streaming.compile import compile_in_child
 from streaming.shelf import Manifest, load, model_path, save
+from streaming.weights import resolve
 
 
 @dataclass(frozen=True)

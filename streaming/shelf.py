@@ -2,14 +2,13 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from conf.errors import BackboneError
+from conf.files import write_atomically
 from streaming.backbones import Backbone, from_declaration
 
 
@@ -101,8 +100,8 @@ def save(compiled: Compiled, folder: Path) -> Path:
     model, manifest = model_path(folder, featurizer), manifest_path(folder, featurizer)
     folder.mkdir(parents=True, exist_ok=True)
     manifest.unlink(missing_ok=True)
-    _write(model, compiled.tflite)
-    _write(manifest, compiled.manifest.to_json().encode())
+    write_atomically(model, compiled.tflite)
+    write_atomically(manifest, compiled.manifest.to_json().encode())
     return model
 
 
@@ -150,16 +149,3 @@ def _read_manifest(path: Path) -> Manifest | None:
 
 def _damaged(path: Path) -> BackboneError:
     return BackboneError(f"Backbone {path} is damaged; delete {path.with_suffix('.*')} and start again.")
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write under another name, flush to the disk, then rename: the path holds all of the content or is not there."""
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}")
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

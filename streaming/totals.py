@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from conf.files import write_atomically
+from conf.logs import fields, logger
 from streaming.progress import MicroBatch, described
 
 
@@ -77,7 +78,11 @@ class ReportFile:
         """Write the totals if it is time, or `now` in any case."""
         if now or self._monotonic() >= self._due:
             self._due = self._monotonic() + self._every
-            write_atomically(self._path, json.dumps({**self._about, **_plain(totals)}, indent=2).encode())
+            try:
+                write_atomically(self._path, json.dumps({**self._about, **_plain(totals)}, indent=2).encode())
+            except OSError as error:
+                # The pictures matter, not what is said about them.
+                logger().warning("the report cannot be written", extra=fields(error=str(error)))
 
 
 def _plain(totals: Totals) -> dict[str, Any]:

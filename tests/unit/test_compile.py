@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from conf.errors import BackboneError, UsageError
+from streaming import child, shelf, weights
 from streaming import compile as compiling
-from streaming import shelf
 from streaming.backbones import parse_backbone
-from streaming.compile import compile_backbone, compile_in_child, probe_pictures, resolve, worst_error
+from streaming.compile import compile_backbone, compile_in_child, probe_pictures, worst_error
 from streaming.runtime import Runtime
 from streaming.shelf import Compiled, load, manifest_path, model_path, save
+from streaming.weights import resolve
 
 ROOT = Path(__file__).parents[2]
 REAL_WEIGHTS = ROOT.parent / "shared" / "data" / "weights" / "mobilenet_v2_0.35_224_no_top.weights.h5"
@@ -61,9 +62,9 @@ class TestResolving:
         def unreachable(*_: object, **__: object) -> str:
             raise Exception("URL fetch failure")
 
-        monkeypatch.setattr(keras.utils, "get_file", unreachable)
+        monkeypatch.setattr(keras.applications, "MobileNetV2", unreachable)
         with pytest.raises(BackboneError, match=r"could not be downloaded.*URL fetch failure.*--weights PATH"):
-            compiling._download(CACHED_NAME)
+            weights._download(CACHED_NAME)
 
 
 class TestCompiling:
@@ -195,12 +196,12 @@ class TestChild:
     def test_a_child_that_dies_leaves_its_last_words(self) -> None:
         """A killed compiler is one clear line, with the last that it wrote."""
         with pytest.raises(BackboneError, match=r"Compiling failed.*out of memory"):
-            compiling._in_child(exec, "import os; os.write(2, b'chatter\\nout of memory\\n'); os._exit(9)")
+            child.in_child(exec, "import os; os.write(2, b'chatter\\nout of memory\\n'); os._exit(9)")
 
     def test_a_foreign_error_is_translated(self) -> None:
         """What TensorFlow raises ends as an error that a person can meet."""
         with pytest.raises(BackboneError, match="invalid literal"):
-            compiling._in_child(int, "x")
+            child.in_child(int, "x")
 
 
 class TestShelf:

@@ -94,7 +94,7 @@ def test_the_last_word_is_written_in_any_case(path: Path, clock: Clock) -> None:
 
 
 def test_a_reader_never_meets_half_a_report(path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where writing fails the earlier report stays whole, and nothing is left beside it."""
+    """Where writing fails the run goes on, the earlier report stays whole, and nothing is left beside it."""
     report = ReportFile(path, {}, monotonic=clock)
     report.write(Totals(landed=1), now=True)
 
@@ -102,8 +102,7 @@ def test_a_reader_never_meets_half_a_report(path: Path, clock: Clock, monkeypatc
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("conf.files.os.fsync", full)
-    with pytest.raises(OSError, match="No space left"):
-        report.write(Totals(landed=2), now=True)
+    report.write(Totals(landed=2), now=True)
     assert content(path)["landed"] == 1
     assert list(path.parent.iterdir()) == [path]
 

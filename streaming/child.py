@@ -1,0 +1,75 @@
+"""TensorFlow's own process: fresh, silent, without a GPU, and gone afterwards.
+
+The driver runs for months and never holds TensorFlow; what must use it runs here.
+"""
+
+import multiprocessing
+import os
+import re
+import tempfile
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any, TypeVar
+
+from conf.errors import BackboneError, VergerError
+
+_Argument = TypeVar("_Argument")
+_Result = TypeVar("_Result")
+
+
+def in_child(function: Callable[[_Argument], _Result], argument: _Argument) -> _Result:
+    """Call a function of a module in a fresh process and return its result.
+
+    Raises
+    ------
+    VergerError
+        What the function raised.
+    BackboneError
+        It raised something else, or the process died; with the last line that it wrote.
+    """
+    with (
+        tempfile.NamedTemporaryFile("r", prefix="verger-compile-", errors="replace") as log,
+        ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _quiet, (log.name,)) as child,
+    ):
+        try:
+            return child.submit(function, argument).result()
+        except VergerError:
+            raise
+        except Exception as error:  # TensorFlow's own errors, and a child that died
+            last = log.read().strip().splitlines()[-1:]
+            raise BackboneError(f"Compiling failed: {first_line(error)} {' '.join(last)}") from error
+
+
+def _quiet(log: str) -> None:
+    """Send what the child and its C++ libraries print to a file, and leave the GPU to others."""
+    os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="-1")
+    descriptor = os.open(log, os.O_WRONLY | os.O_APPEND)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    warnings.simplefilter("ignore")
+
+
+def load_tensorflow() -> Any:
+    """Import TensorFlow, with Keras on top of it.
+
+    Raises
+    ------
+    BackboneError
+        It is not installed.
+    """
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # the converter reads no other
+    try:
+        import keras  # noqa: F401
+        import tensorflow
+    except ImportError as error:
+        raise BackboneError(
+            "TensorFlow is not installed; pip install 'verger[compile]', or take a backbone compiled elsewhere."
+        ) from error
+    return tensorflow
+
+
+def first_line(error: Exception) -> str:
+    """Return what an error says in one line of at most 300 characters."""
+    text = str(error).strip()
+    return re.sub(r"\s+", " ", text.splitlines()[0])[:300] if text else type(error).__name__
