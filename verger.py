@@ -140,7 +140,7 @@ class Lake:
 
     def _report(self, leg: str) -> dict[str, Any] | None:
         try:
-            found: dict[str, Any] = json.loads(self.paths.report(leg).read_text("utf-8"))
+            found = json.loads(self.paths.report(leg).read_text("utf-8"))
         except (OSError, ValueError):
             return None
-        return found
+        return found if isinstance(found, dict) else None

@@ -8,7 +8,7 @@ import sys
 from io import TextIOWrapper
 from pathlib import Path
 from threading import Event
-from typing import Annotated, cast
+from typing import Annotated
 
 import typer
 
@@ -16,7 +16,7 @@ import verger
 from bootstrap import terminal
 from bootstrap.options import takes
 from conf import logs
-from conf.errors import UsageError, VergerError
+from conf.errors import UsageError, VergerError, first_line
 from conf.lake import create_lake
 from conf.settings import NAMES, Resolved
 from streaming.backbones import ARCHITECTURES
@@ -137,15 +137,24 @@ def _stop_on_signals() -> Event:
 def main() -> None:
     """Run the command line and exit with its code."""
     debug = "--debug" in sys.argv
+    if sys.stdout is None or sys.stderr is None:
+        # Closed by whoever started us, as daemons do.
+        nowhere = Path(os.devnull).open("w")  # noqa: SIM115 (for as long as the process lives)
+        sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
     for output in (sys.stdout, sys.stderr):
         # Names of files are bytes, and not every terminal knows every letter.
-        cast(TextIOWrapper, output).reconfigure(errors="backslashreplace")
+        if isinstance(output, TextIOWrapper):
+            output.reconfigure(errors="backslashreplace")
     logs.configure()
     try:
         sys.exit(app(standalone_mode=False) or 0)
     except VergerError as error:
         _fail(str(error), error.exit_code, debug)
     except typer.TyperException as error:
+        if error.format_message().startswith("Usage:"):
+            # No command was given: the message is the help.
+            print(error.format_message())
+            sys.exit(0)
         _fail(f"{error.format_message()} (verger --help)", UsageError.exit_code, debug)
     except (typer.Abort, KeyboardInterrupt):
         _fail("interrupted; nothing is lost, the next run goes on where it was", 130, debug)
@@ -154,8 +163,7 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except Exception as error:
-        reason = next(iter(str(error).splitlines()), "no reason given")
-        _fail(f"unexpected {type(error).__name__}: {reason} (--debug shows where)", VergerError.exit_code, debug)
+        _fail(f"unexpected {type(error).__name__}: {first_line(error)} (--debug shows where)", 1, debug)
 
 
 def _fail(message: str, code: int, debug: bool) -> None:

@@ -1,6 +1,7 @@
 """`verger demo`: an orchard lands in two waves, with windfalls among it, and the streaming leg takes it all."""
 
 import shutil
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +14,15 @@ import pyarrow.compute as pc
 
 import verger
 from bootstrap import orchard, windfalls
+from conf import lease
 from conf.errors import UsageError, VergerError
 from conf.settings import Settings
 from streaming import stream
 from streaming.totals import Totals
 
 _MARKER = ".verger-demo"
+_BAD, _ODD = "Windfalls", "Oddities"
+_SAMPLE = 2000
 _SECOND_WAVE_SHARE = 10
 
 
@@ -34,8 +38,17 @@ class Show(Protocol):
 
 @dataclass(frozen=True)
 class Label:
-    """One label's part of the feature space: how many pictures, the nearest other label by mean cosine, and the
-    share of pictures whose nearest other picture has the same label."""  # noqa: D205, D209
+    """One label's part of the feature space.
+
+    Attributes
+    ----------
+    label : str
+    pictures : int
+    nearest : str
+        The other label whose mean vector has the greatest cosine.
+    purity : float
+        Share of pictures whose nearest other picture has the same label.
+    """
 
     label: str
     pictures: int
@@ -80,9 +93,10 @@ def run(folder: Path, pictures: int, seed: int, cores: int, stop: Event, show: S
         `folder` is somebody else's, or streaming failed.
     """
     landing, lake = _cleared(folder)
-    show.say(f"drawing {pictures} fruit pictures and {len(windfalls.bad_files(landing / 'Windfalls'))} bad files")
+    show.say(f"drawing {pictures:,} fruit pictures, and bad and odd files")
     orchard.plant(landing, pictures, seed)
-    windfalls.odd_files(landing / "Oddities")
+    windfalls.bad_files(landing / _BAD)
+    windfalls.odd_files(landing / _ODD)
     second = max(1, pictures // _SECOND_WAVE_SHARE)
     expected = sum(1 for each in landing.rglob("*") if each.is_file()) + second
     planted = False
@@ -108,6 +122,13 @@ def _cleared(folder: Path) -> tuple[Path, Path]:
     try:
         if folder.exists() and any(folder.iterdir()) and not (folder / _MARKER).exists():
             raise UsageError(f"--folder {folder} is not empty and no former demo: choose another")
+        foreign = (
+            {each.name for each in landing.iterdir()} - {*orchard.VARIETIES, _BAD, _ODD} if landing.exists() else ()
+        )
+        if foreign:
+            raise UsageError(f"--folder {folder}: its landing holds more than a demo planted: choose another")
+        if lease.holder(lake / "leases" / stream.LEG) is not None:
+            raise UsageError(f"--folder {folder}: a stream is running on its lake: stop it or choose another")
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _MARKER).touch()
         shutil.rmtree(landing, ignore_errors=True)
@@ -137,7 +158,10 @@ def _shown(landing: Path, lake: Path, landed: int, second_wave: int) -> Shown:
 
 
 def _labels(features: pa.Table) -> list[Label]:
-    """Return what the vectors say of each label, by cosine similarity."""
+    """Return what the vectors say of each label, by cosine similarity among at most 2,000 pictures."""
+    counts = Counter(features["label"].to_pylist())
+    chosen = np.random.default_rng(0).permutation(features.num_rows)[:_SAMPLE]
+    features = features.take(pa.array(np.sort(chosen)))
     vectors = np.stack(features["features"].combine_chunks().to_numpy(zero_copy_only=False)).astype(np.float64)
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
     labels = np.array([each or "" for each in features["label"].to_pylist()])
@@ -149,8 +173,6 @@ def _labels(features: pa.Table) -> list[Label]:
     between = means @ means.T
     np.fill_diagonal(between, -1)
     return [
-        Label(
-            name, int((labels == name).sum()), names[int(between[place].argmax())], float(same[labels == name].mean())
-        )
+        Label(name, counts[name], names[int(between[place].argmax())], float(same[labels == name].mean()))
         for place, name in enumerate(names)
     ]

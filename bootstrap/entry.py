@@ -4,7 +4,7 @@ import importlib
 import sys
 from pathlib import Path
 
-_PACKAGES = ("conf", "streaming", "batch")
+_PACKAGES = ("bootstrap", "conf", "streaming", "batch")
 
 
 def main() -> None:
@@ -20,11 +20,11 @@ def main() -> None:
 
 def _clash() -> str | None:
     """Say which foreign package hides one of ours: their names are common ones."""
-    home = Path(__file__).resolve().parent.parent
-    for name in _PACKAGES:
-        found = Path(next(iter(importlib.import_module(name).__path__)))
-        if found.resolve().parent != home:
-            return f"another package named {name} hides Verger's, at {found}: give Verger an environment of its own"
+    places = {name: Path(next(iter(importlib.import_module(name).__path__))) for name in _PACKAGES}
+    home = places["bootstrap"].resolve().parent
+    for name, place in places.items():
+        if place.resolve().parent != home:
+            return f"another package named {name} hides Verger's, at {place}: give Verger an environment of its own"
     return None
 
 

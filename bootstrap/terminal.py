@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -33,7 +33,8 @@ class Live:
         if self._status:
             self._status.update(escape(text))
         else:
-            _plain(text)
+            with suppress(OSError):
+                _plain(text)
 
     def totals(self, totals: Totals) -> None:
         """Show the totals."""
@@ -41,7 +42,9 @@ class Live:
             self._status.update(line(totals))
         elif totals.last is not None and totals.last.number != self._batch:
             self._batch = totals.last.number
-            _plain(line(totals))
+            # Whoever read our lines may have gone, or their disk be full: the pictures matter more.
+            with suppress(OSError):
+                _plain(line(totals))
 
     @contextmanager
     def running(self) -> Iterator["Live"]:
@@ -123,9 +126,9 @@ def status(found: Mapping[str, Any]) -> None:
 def _report_rows(facts: Table, report: Mapping[str, Any] | None) -> None:
     if report is None:
         return
-    for why, count in sorted(report["passed_over"].items()):
+    for why, count in sorted(report.get("passed_over", {}).items()):
         facts.add_row(f"passed over, {why.replace('_', ' ')}", f"{count:,}")
-    last = report["last_micro_batch"]
+    last = report.get("last_micro_batch")
     if last:
         facts.add_row(
             "last micro-batch",
@@ -190,8 +193,7 @@ def demonstration(shown: "Shown") -> None:
     console.print(
         f"\nlanding  {escape(str(shown.landing))}\nlake     {escape(str(shown.lake))}\n\n"
         f"Look on:  verger status --lake {escape(str(shown.lake))}\n"
-        f"Go on:    verger stream --landing {escape(str(shown.landing))} --lake {escape(str(shown.lake))}   "
-        "(then copy pictures in)",
+        "Go on:    verger stream --landing YOUR-PICTURES --lake YOUR-LAKE   (then copy pictures in while it runs)",
     )
 
 

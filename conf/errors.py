@@ -65,3 +65,9 @@ class Rejected(Exception):
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+
+
+def first_line(error: BaseException) -> str:
+    """Return what an error says in one line of at most 300 characters; its type where it says nothing."""
+    lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
+    return lines[0][:300] if lines else type(error).__name__

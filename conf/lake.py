@@ -41,8 +41,20 @@ class LakePaths:
 
     @property
     def exists(self) -> bool:
-        """Whether this is a lake: it has an arrivals table."""
-        return (self.root / ARRIVALS.name / "_delta_log").is_dir()
+        """Whether this is a lake: it has its tables."""
+        return not self.missing
+
+    @property
+    def missing(self) -> list[str]:
+        """Names of the tables that are not there."""
+        return [each.name for each in (ARRIVALS, FEATURES) if not (self.root / each.name / "_delta_log").is_dir()]
+
+
+def _root(place: str) -> Path:
+    root = folder_of(place, "lake")
+    if not str(root).isprintable():
+        raise UsageError(f"--lake {str(root)!r}: the path must be of printable characters, in UTF-8")
+    return root
 
 
 def open_lake(place: str) -> LakePaths:
@@ -53,12 +65,12 @@ def open_lake(place: str) -> LakePaths:
     LakeError
         There is nothing at `place`, or what is there is no lake.
     """
-    paths = LakePaths(folder_of(place, "lake"))
+    paths = LakePaths(_root(place))
     if paths.exists:
         return paths
     if not paths.root.exists():
         raise LakeError(f"no lake at {paths.root}: `verger stream --landing FOLDER --lake {paths.root}` makes one")
-    raise LakeError(f"{paths.root} is not a lake: it holds no table named {ARRIVALS.name}")
+    raise LakeError(f"{paths.root} is not a lake: it holds no table named {paths.missing[0]}")
 
 
 def create_lake(place: str) -> LakePaths:
@@ -69,7 +81,7 @@ def create_lake(place: str) -> LakePaths:
     LakeError
         `place` holds something else, cannot be written, or was written by a newer Verger.
     """
-    paths = LakePaths(folder_of(place, "lake"))
+    paths = LakePaths(_root(place))
     try:
         if not paths.exists and paths.root.exists() and any(_visible(paths.root)):
             raise LakeError(f"{paths.root} is not empty and is not a lake: give --lake a new or empty folder")

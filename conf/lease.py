@@ -21,8 +21,11 @@ def hold(path: Path) -> Iterator[None]:
     LakeError
         Another process holds it; the message says which and since when.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise LakeError(f"the lake cannot be written: {path}: {error.strerror or error}") from error
     try:
         if not _lock(descriptor):
             raise LakeError(f"another `verger {path.name}` writes this lake: {_described(path)}; stop it first")

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from conf.errors import PlatformError, UsageError
+from conf.errors import PlatformError, UsageError, first_line
 from conf.jars import spark_settings
 
 if TYPE_CHECKING:
@@ -137,6 +137,7 @@ def _given(conf: "SparkConf", extra: dict[str, str]) -> Iterator["SparkSession"]
 def _local(conf: "SparkConf", cores: int, extra: dict[str, str]) -> Iterator["SparkSession"]:
     from py4j.protocol import Py4JError
     from pyspark import SparkContext
+    from pyspark.errors import PySparkException
     from pyspark.sql import SparkSession
 
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
@@ -150,8 +151,12 @@ def _local(conf: "SparkConf", cores: int, extra: dict[str, str]) -> Iterator["Sp
             with _own_interrupt():
                 spark = SparkSession(SparkContext(conf=conf, gateway=gateway))
             yield spark
-        except (Py4JError, ConnectionError) as error:
+        except (Py4JError, ConnectionRefusedError, ConnectionResetError) as error:
             raise PlatformError(f"the Java side of Spark failed: {_telling(error)}") from error
+        except PySparkException as error:
+            # Its text is made by asking the JVM, which is about to go; a broken setting makes that ask for ever.
+            described = getattr(error, "_desc", None) or error.getErrorClass() or type(error).__name__
+            raise PlatformError(f"Spark refused: {first_line(Exception(described))}") from None
         finally:
             _stop(spark, gateway)
 
@@ -209,8 +214,7 @@ def _own_interrupt() -> Iterator[None]:
 
 def _telling(error: Exception) -> str:
     java = getattr(error, "java_exception", None)
-    text = java.toString() if java is not None else str(error)
-    return next(iter(str(text).splitlines()), type(error).__name__)[:300]
+    return first_line(error if java is None else Exception(java.toString()))
 
 
 def _stop(spark: "SparkSession | None", gateway: Any) -> None:
@@ -226,8 +230,11 @@ def _stop(spark: "SparkSession | None", gateway: Any) -> None:
         gateway.shutdown()
     with contextlib.suppress(OSError):
         gateway.proc.stdin.close()
-    with contextlib.suppress(subprocess.TimeoutExpired):
+    try:
         gateway.proc.wait(timeout=20)
+    except subprocess.TimeoutExpired:
+        gateway.proc.kill()
+        gateway.proc.wait()
     # PySpark keeps the gateway in class attributes, for a next context that would find a dead JVM.
     SparkContext._gateway = None
     SparkContext._jvm = None

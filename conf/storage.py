@@ -17,6 +17,7 @@ _OWN_FAULT = {
     errno.ENOENT: Reason.GONE,
     errno.ENOTDIR: Reason.GONE,
     errno.ELOOP: Reason.GONE,
+    errno.ENAMETOOLONG: Reason.GONE,
     errno.ENXIO: Reason.CHANGED,
     errno.EACCES: Reason.FORBIDDEN,
     errno.EPERM: Reason.FORBIDDEN,
@@ -49,11 +50,13 @@ class FolderStorage:
     Parameters
     ----------
     root
-        The landing folder. While it does not answer, a missing picture is the world's fault and not its own.
+        The landing folder. While it does not answer, or is not the folder that it was when this was made (a mount that
+        is gone leaves an empty one), a missing picture is the world's fault and not its own.
     """
 
     def __init__(self, root: str) -> None:
         self._root = root
+        self._inode = os.stat(root).st_ino  # noqa: PTH116 (a text travels to the workers, not a Path)
 
     def read(self, uri: str, e_tag: str, byte_limit: int) -> bytes:
         """Read a file whose size and modification time are the same before and after; see `Storage.read`."""
@@ -85,7 +88,11 @@ class FolderStorage:
         if reason is None:
             return StorageError(f"{uri}: {error}")
         try:
-            with os.scandir(self._root):
-                return Rejected(reason, error.strerror or str(error))
+            with os.scandir(self._root) as entries:
+                next(entries, None)
+            same = os.stat(self._root).st_ino == self._inode  # noqa: PTH116
         except OSError as landing_error:
             return StorageError(f"the landing does not answer: {landing_error}")
+        if not same:
+            return StorageError(f"the landing {self._root} is not the folder that it was: is it unmounted?")
+        return Rejected(reason, error.strerror or str(error))

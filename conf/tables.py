@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from deltalake import DeltaTable, Schema
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from conf.errors import LakeError
+from conf.errors import LakeError, first_line
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -28,11 +28,10 @@ TIMESTAMP = pa.timestamp("us", tz="UTC")
 
 @dataclass(frozen=True)
 class Table:
-    """One table: its name under the lake, columns, what identifies a row, partitioning, constraints, properties."""
+    """One table: its name under the lake, columns, partitioning, constraints, properties."""
 
     name: str
     schema: pa.Schema
-    key: tuple[str, ...]
     partition_by: tuple[str, ...] = ()
     constraints: Mapping[str, str] = field(default_factory=dict)
     properties: Mapping[str, str] = field(default_factory=dict)
@@ -71,7 +70,6 @@ ARRIVALS = Table(
             _required("route", pa.string(), "How it was found: listing, notification or retry."),
         ]
     ),
-    key=("uri", "e_tag", "landed_at", "attempt"),
     properties={
         # It merges many small files into one that a single micro-batch then takes whole.
         "delta.autoOptimize.autoCompact": "false",
@@ -109,7 +107,6 @@ FEATURES = Table(
             _required("featurized_at", TIMESTAMP, "When the outcome was made."),
         ]
     ),
-    key=("uri", "e_tag", "landed_at", "attempt", "featurizer"),
     partition_by=("featurizer",),
     constraints={"outcome": "(features IS NULL) <> (rejection IS NULL)"},
     properties={
@@ -170,8 +167,7 @@ def _translated(place: str) -> Iterator[None]:
     except TableNotFoundError:
         raise
     except (DeltaError, OSError) as error:
-        first = next(iter(str(error).splitlines()), type(error).__name__)
-        raise LakeError(f"the table at {place} cannot be opened: {first}") from error
+        raise LakeError(f"the table at {place} cannot be opened: {first_line(error)}") from error
 
 
 def add_constraints(spark: SparkSession, table: Table, place: str) -> None:

@@ -24,12 +24,18 @@ def folder_of(place: str, setting: str) -> Path:
         raise UsageError(
             f"--{setting} is missing: say --{setting} FOLDER, set VERGER_{setting.upper()}, or add it to verger.toml"
         )
-    if "://" not in place:
-        return Path(os.path.abspath(Path(place).expanduser()))  # noqa: PTH100 (Path.resolve would follow symlinks)
-    scheme = urlsplit(place).scheme
-    if scheme != "file":
-        raise UsageError(f"--{setting} {place}: {scheme}:// is not supported yet; give a folder")
-    return path_of(place)
+    parts = urlsplit(place)
+    if not parts.scheme or (parts.scheme != "file" and "://" not in place):
+        return _absolute(place)
+    if parts.scheme != "file":
+        raise UsageError(f"--{setting} {place}: {parts.scheme}:// is not supported yet: give a folder")
+    if parts.netloc not in ("", "localhost"):
+        raise UsageError(f"--{setting} {place}: names the host {parts.netloc}: give a folder of this machine")
+    return _absolute(os.fsdecode(unquote_to_bytes(place.partition(":")[2].removeprefix(f"//{parts.netloc}"))))
+
+
+def _absolute(path: str) -> Path:
+    return Path(os.path.abspath(os.path.expanduser(path)))  # noqa: PTH100, PTH111 (Path's would follow links, and raise)
 
 
 def uri_of(path: Path | str) -> str:

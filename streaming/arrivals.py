@@ -23,6 +23,7 @@ from streaming.listing import Found
 
 APPLICATION = "verger-arrivals"
 _HASH_BYTES = 16
+_HASH = np.dtype(f"S{_HASH_BYTES}")
 _MERGE_AT = 50_000
 _PAGE = 4096
 _DEFAULT_ROW_BYTES = 40.0
@@ -37,8 +38,8 @@ class Known:
     160 MB at ten million pictures; a hash of 128 bits makes a chance collision one in 10^24 there.
     """
 
-    def __init__(self) -> None:
-        self._sorted: NDArray[np.bytes_] = np.empty(0, dtype=f"S{_HASH_BYTES}")
+    def __init__(self, identities: Iterable[NDArray[np.bytes_]] = ()) -> None:
+        self._sorted: NDArray[np.bytes_] = np.unique(np.concatenate([np.empty(0, _HASH), *identities]))
         self._recent: set[bytes] = set()
 
     def __len__(self) -> int:
@@ -57,7 +58,8 @@ class Known:
     def add(self, identities: Iterable[bytes]) -> None:
         """Add identities, merging them into the sorted array from time to time."""
         self._recent.update(self.missing(identities))
-        if len(self._recent) >= _MERGE_AT:
+        # Merged ever more rarely: each merge costs as much as there is.
+        if len(self._recent) >= max(_MERGE_AT, len(self._sorted) // 8):
             fresh = np.array(list(self._recent), dtype=self._sorted.dtype)
             self._sorted = np.union1d(self._sorted, fresh)
             self._recent = set()
@@ -90,11 +92,8 @@ class Arrivals:
         """Read the table anew: its latest version and the versions that have arrived by then."""
         self._stale = True
         self._table = open_table(self._place)
-        self._known = Known()
-        dataset = self._table.to_pyarrow_dataset()
-        for batch in dataset.to_batches(columns=["uri", "e_tag", "landed_at"]):
-            columns = [batch.column(name).to_pylist() for name in ("uri", "e_tag", "landed_at")]
-            self._known.add(identity(*row) for row in zip(*columns, strict=True))
+        batches = self._table.to_pyarrow_dataset().to_batches(columns=["uri", "e_tag", "landed_at"])
+        self._known = Known(map(_identities, batches))
         self._stale = False
 
     def append(self, found: Iterable[Found], *, route: str, rows_per_file: int) -> Iterator[int]:
@@ -165,6 +164,11 @@ class Arrivals:
         )
         self._known.add(chunk)
         return len(chunk)
+
+
+def _identities(batch: pa.RecordBatch) -> NDArray[np.bytes_]:
+    columns = [batch.column(name).to_pylist() for name in ("uri", "e_tag", "landed_at")]
+    return np.array([identity(*row) for row in zip(*columns, strict=True)], dtype=_HASH)
 
 
 def _pages(found: Iterable[Found]) -> Iterator[dict[bytes, Found]]:

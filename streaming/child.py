@@ -5,14 +5,13 @@ The driver runs for months and never holds TensorFlow; what must use it runs her
 
 import multiprocessing
 import os
-import re
 import tempfile
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any, TypeVar
 
-from conf.errors import BackboneError, VergerError
+from conf.errors import BackboneError, VergerError, first_line
 
 _Argument = TypeVar("_Argument")
 _Result = TypeVar("_Result")
@@ -67,9 +66,3 @@ def load_tensorflow() -> Any:
             "TensorFlow is not installed; pip install 'verger[compile]', or take a backbone compiled elsewhere."
         ) from error
     return tensorflow
-
-
-def first_line(error: Exception) -> str:
-    """Return what an error says in one line of at most 300 characters."""
-    text = str(error).strip()
-    return re.sub(r"\s+", " ", text.splitlines()[0])[:300] if text else type(error).__name__

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from conf.errors import BackboneError
+from conf.errors import BackboneError, first_line
 from streaming import efficientnet_lite0
 from streaming.backbones import Backbone, BackboneRequest
-from streaming.child import first_line, in_child, load_tensorflow
+from streaming.child import in_child, load_tensorflow
 from streaming.runtime import Runtime
 from streaming.shelf import Compiled, Manifest
 from streaming.weights import ALPHA, WeightsSource, resolve

@@ -74,7 +74,7 @@ class FolderListing:
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.root = root
+        self._root = root
         self._rule = rule
         self._settle = settle
         self._wall = wall
@@ -104,10 +104,12 @@ class FolderListing:
 
     def _walk(self) -> Iterator[Found]:
         # Links to folders wait until every real folder is known, so that no picture is met by two names.
-        inside = os.path.realpath(self.root)
+        inside = os.path.realpath(self._root)
         visited: set[str] = set()
-        folders, links = [str(self.root)], list[str]()
+        folders, links = [str(self._root)], list[str]()
         while folders or links:
+            # The first by name, whatever order the system lists them in: a picture's uri must not wander.
+            links.sort(reverse=True)
             folder = folders.pop() if folders else links.pop()
             for entry in self._entries(folder, visited):
                 if self._is_link_inside(entry, inside):
@@ -128,7 +130,7 @@ class FolderListing:
             with os.scandir(folder) as entries:
                 yield from entries
         except OSError as error:
-            if folder == str(self.root):
+            if folder == str(self._root):
                 raise LandingError(f"the landing {folder} cannot be listed: {error.strerror or error}") from error
             if not isinstance(error, FileNotFoundError):
                 self._passed_over["unreadable_folder"] += 1
@@ -139,12 +141,15 @@ class FolderListing:
         if not entry.is_symlink():
             return False
         target = Path(os.path.realpath(entry.path))
-        if not target.is_relative_to(root) or not target.exists():
+        # os.path and not Path: its questions never raise, whatever a link leads to.
+        if not target.is_relative_to(root) or not os.path.exists(target):  # noqa: PTH110
             return False
         *folders, name = target.relative_to(root).parts or ("",)
         if any(map(is_hidden, folders)):
             return False
-        return not is_hidden(name) if target.is_dir() else self._rule.kind(name) is Kind.PICTURE
+        if os.path.isdir(target):  # noqa: PTH112
+            return not is_hidden(name)
+        return self._rule.kind(name) is Kind.PICTURE
 
     def _file(self, entry: os.DirEntry[str]) -> Iterator[Found]:
         kind = self._rule.kind(entry.name)

@@ -61,17 +61,24 @@ class ProgressReader:
     def __init__(self, query: "StreamingQuery") -> None:
         self._query = query
         self._last = -1
+        self._seen: tuple[int, str] | None = None
 
     def fresh(self) -> Iterator[MicroBatch]:
         """Yield the micro-batches that finished since the last call."""
-        newest = self._query.lastProgress
-        if newest is None or (newest.batchId <= self._last and newest.numInputRows == 0):
+        seen, self._seen = self._seen, stamp(self._query)
+        if self._seen == seen:
             return
         for progress in self._query.recentProgress:
             batch = micro_batch(json.loads(progress.json))
             if batch is not None and batch.number > self._last:
                 self._last = batch.number
                 yield batch
+
+
+def stamp(query: "StreamingQuery") -> tuple[int, str] | None:
+    """Return what tells a query's newest report from the one before, or None where there is none yet."""
+    newest = query.lastProgress
+    return None if newest is None else (newest.batchId, newest.timestamp)
 
 
 def micro_batch(progress: Mapping[str, Any]) -> MicroBatch | None:

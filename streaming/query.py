@@ -67,7 +67,7 @@ def featurized(arrivals: "DataFrame", work: Work, partitions: int) -> "DataFrame
     partitions
         Tasks among which the rows are dealt out evenly, whatever files they came from.
     """
-    arrivals.sparkSession.sparkContext.addFile(work.model)
+    arrivals.sparkSession.sparkContext.addFile(Path(work.model).as_uri())
     name = Path(work.model).name
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

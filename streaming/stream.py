@@ -9,7 +9,7 @@ from threading import Event
 from typing import TYPE_CHECKING
 
 from conf import lease
-from conf.errors import LandingError, StorageError, StreamError, UsageError
+from conf.errors import LakeError, LandingError, StorageError, StreamError, UsageError
 from conf.lake import LakePaths, create_lake, keep_apart
 from conf.logs import fields, logger
 from conf.session import check_java, parse_spark_conf, session
@@ -23,8 +23,8 @@ from streaming.discovery import Discovery
 from streaming.featurizer import Featurizer, ensure, request_of
 from streaming.landing import labeller, parse_skip
 from streaming.listing import FolderListing
-from streaming.progress import ProgressReader, described
-from streaming.totals import ReportFile, Totals
+from streaming.progress import ProgressReader, described, stamp
+from streaming.totals import ReportFile, Totals, last_rate
 from streaming.worker import Work
 
 if TYPE_CHECKING:
@@ -88,12 +88,11 @@ def run(
         featurizer = ensure(request, lake.backbones, say)
         leg = _Leg(settings, landing, lake, featurizer, stop, report)
         leg.discover()
-        if settings.once and leg.settle_and_drained():
-            leg.close()
-            return leg.totals
-        say("starting Spark")
-        with sessions("verger stream", cores=settings.cores, extra=extra) as spark:
-            leg.stream(spark)
+        drained = settings.once and leg.settle_and_drained()
+        if not drained and not stop.is_set():
+            say("starting Spark")
+            with sessions("verger stream", cores=settings.cores, extra=extra) as spark:
+                leg.stream(spark)
         leg.close()
         return leg.totals
 
@@ -124,6 +123,9 @@ class _Leg:
         self._discovery = Discovery(listing, self._arrivals)
         self._outcomes = count_rows(lake.table(FEATURES), featurizer=featurizer.id)
         self._cores = settings.cores or os.cpu_count() or 1
+        self._trouble = ""
+        # What the last run measured; the first one goes by the backbone alone, decoding left out.
+        self._rate = last_rate(lake.report(LEG), featurizer.id, at_least=_FEWEST_ROWS)
         self.totals = Totals()
         self._file = ReportFile(lake.report(LEG), {"landing": uri_of(landing), "featurizer": featurizer.id})
 
@@ -139,7 +141,7 @@ class _Leg:
         while self.totals.waiting and time.monotonic() < deadline and not self._stop.is_set():
             self._stop.wait(min(_TICK, self._settings.settle))
             self.discover()
-        return self.totals.backlog == 0
+        return self._outcomes == self._discovery.arrived
 
     def stream(self, spark: "SparkSession") -> None:
         """Run the query, and discovery beside it, until the end."""
@@ -168,6 +170,7 @@ class _Leg:
 
     def _start(self, spark: "SparkSession") -> "StreamingQuery":
         settings, lake = self._settings, self._lake
+        self._check_checkpoint()
         work = Work(
             backbone=self._featurizer.manifest.backbone,
             model=str(self._featurizer.model),
@@ -185,23 +188,39 @@ class _Leg:
             lake.table(FEATURES),
             lake.checkpoint(self._featurizer.id),
             name=self._featurizer.id,
-            trigger={"availableNow": True} if settings.once else {"processingTime": f"{settings.trigger} seconds"},
+            trigger={"availableNow": True}
+            if settings.once
+            else {"processingTime": f"{int(settings.trigger * 1000)} milliseconds"},
         )
+
+    def _check_checkpoint(self) -> None:
+        """Refuse a checkpoint and a table that do not belong together, which would double or lose pictures."""
+        checkpoint = Path(self._lake.checkpoint(self._featurizer.id))
+        planned, committed = (any((checkpoint / each).glob("[0-9]*")) for each in ("offsets", "commits"))
+        if (self._outcomes and not planned) or (committed and not self._outcomes):
+            raise LakeError(
+                f"the checkpoint {checkpoint} and the {self._outcomes:,} outcomes in the features table do not belong "
+                "together: restore what was lost, or stream into a new lake"
+            )
 
     def _rows_per_file(self) -> int:
         if self._settings.batch_pictures:
             return self._settings.batch_pictures
         last = self.totals.last
-        seconds = self._featurizer.manifest.seconds_per_picture
-        rate = last.rate if last is not None and last.pictures >= _FEWEST_ROWS else self._cores / seconds
+        if last is not None and last.pictures >= _FEWEST_ROWS:
+            self._rate = last.rate
+        rate = self._rate or self._cores / self._featurizer.manifest.seconds_per_picture
         return min(max(int(rate * _BATCH_SECONDS), _FEWEST_ROWS), _MOST_ROWS)
 
     def _discover_or_wait(self) -> None:
         try:
             self.discover()
+            self._trouble = ""
         except (LandingError, StorageError) as error:
             # The world's fault: the next poll finds the same pictures.
-            logger().warning("discovery failed and will be repeated", extra=fields(error=str(error)))
+            if str(error) != self._trouble:
+                logger().warning("discovery failed and will be repeated", extra=fields(error=str(error)))
+            self._trouble = str(error)
 
     def _take(self, progress: ProgressReader) -> None:
         for batch in progress.fresh():
@@ -221,12 +240,8 @@ class _Leg:
 
 def _finish(running: "StreamingQuery") -> None:
     """Let the running micro-batch commit, then stop the query; a batch that begins meanwhile is planned again later."""
-    before = running.lastProgress
-    done = before.batchId if before is not None else -1
-    while running.isActive and running.status["isTriggerActive"]:
-        now = running.lastProgress
-        if now is not None and now.batchId > done:
-            break
+    before = stamp(running)
+    while running.isActive and running.status["isTriggerActive"] and stamp(running) == before:
         time.sleep(_TICK / 2)
     running.stop()
 

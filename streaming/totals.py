@@ -85,6 +85,27 @@ class ReportFile:
                 logger().warning("the report cannot be written", extra=fields(error=str(error)))
 
 
+def last_rate(path: Path, featurizer: str, at_least: int) -> float:
+    """Return the pictures per second of the micro-batch that a report ends with, or 0 where it tells none.
+
+    Parameters
+    ----------
+    path
+        The report of an earlier run.
+    featurizer
+        The rate of another one does not count.
+    at_least
+        Nor does that of a micro-batch of fewer pictures, which is mostly its commit.
+    """
+    try:
+        report = json.loads(path.read_text("utf-8"))
+        last = report["last_micro_batch"]
+        telling = report["featurizer"] == featurizer and last["pictures"] >= at_least
+        return float(last["pictures_per_second"]) if telling else 0.0
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0.0
+
+
 def _plain(totals: Totals) -> dict[str, Any]:
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),

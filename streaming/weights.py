@@ -5,10 +5,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from conf.errors import BackboneError, UsageError
+from conf.errors import BackboneError, UsageError, first_line
 from streaming import efficientnet_lite0
 from streaming.backbones import Backbone, BackboneRequest
-from streaming.child import first_line, in_child, load_tensorflow
+from streaming.child import in_child, load_tensorflow
 
 ALPHA = {"mobilenet-v2": 1.0, "mobilenet-v2-0.35": 0.35}
 _IMAGENET_SIZES = (96, 128, 160, 192, 224)  # each has its own weights; any other size takes those of 224, as in Keras

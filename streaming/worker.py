@@ -15,7 +15,7 @@ from conf.rejections import Reason
 from conf.storage import Storage
 from conf.tables import FEATURES
 from streaming.backbones import Backbone
-from streaming.decode import Picture, decode
+from streaming.decode import decode
 from streaming.landing import labeller
 from streaming.runtime import runtime_for
 
@@ -23,6 +23,7 @@ from streaming.runtime import runtime_for
 INPUT = ("uri", "e_tag", "landed_at", "discovered_at", "attempt", "size")
 _PASSED_ON = INPUT[:5]
 _ROWS_OUT = 128
+_BYTES_OUT = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,9 @@ class _Outcome:
     label: str | None
     featurized_at: datetime
     sha256: str | None = None
-    picture: Picture | None = None
+    format: str | None = None
+    width: int | None = None
+    height: int | None = None
     vector: NDArray[np.float32] | None = None
     rejection: Rejected | None = None
 
@@ -99,16 +102,18 @@ def featurize(
         try:
             data = _fetched(work, uri, e_tag, size)
             result.sha256 = hashlib.sha256(data).hexdigest()
-            result.picture = decode(data, work.backbone.preparation, work.pixel_limit)
-            result.vector = _finite(infer(result.picture.pixels))
+            picture = decode(data, work.backbone.preparation, work.pixel_limit)
+            result.format, result.width, result.height = picture.format, picture.width, picture.height
+            result.vector = _finite(infer(picture.pixels))
         except Rejected as rejection:
             result.rejection = rejection
         result.featurized_at = clock()
         return result
 
+    rows_out = max(1, min(_ROWS_OUT, _BYTES_OUT // (4 * work.backbone.width)))
     for batch in batches:
-        for start in range(0, batch.num_rows, _ROWS_OUT):
-            rows = batch.slice(start, _ROWS_OUT)
+        for start in range(0, batch.num_rows, rows_out):
+            rows = batch.slice(start, rows_out)
             columns = [rows.column(name).to_pylist() for name in ("uri", "e_tag", "size")]
             yield _assembled(rows, [outcome(*row) for row in zip(*columns, strict=True)], featurizer)
 
@@ -126,15 +131,14 @@ def _finite(vector: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _assembled(rows: pa.RecordBatch, outcomes: list[_Outcome], featurizer: str) -> pa.RecordBatch:
-    pictures = [each.picture for each in outcomes]
     rejections = [each.rejection for each in outcomes]
     columns = {
         **{name: rows.column(name) for name in _PASSED_ON},
         "label": [each.label for each in outcomes],
         "sha256": [each.sha256 for each in outcomes],
-        "format": [each and each.format for each in pictures],
-        "width": [each and each.width for each in pictures],
-        "height": [each and each.height for each in pictures],
+        "format": [each.format for each in outcomes],
+        "width": [each.width for each in outcomes],
+        "height": [each.height for each in outcomes],
         "featurizer": [featurizer] * len(outcomes),
         "features": _lists([each.vector for each in outcomes]),
         "rejection": [each and each.reason.value for each in rejections],

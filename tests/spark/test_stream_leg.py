@@ -191,6 +191,29 @@ def test_a_crash_between_the_two_commits_of_a_micro_batch_doubles_nothing(
     assert len(uris(verger.open(str(lake.root)).features())) == 28
 
 
+def test_a_lost_checkpoint_is_refused_and_nothing_is_doubled(run: Run, landing: Path, lake: LakePaths) -> None:
+    """Without its checkpoint a query would take every arrival again; without its rows, none."""
+    run()
+    shutil.rmtree(Path(lake.root) / "checkpoints")
+    orchard.plant(landing, 2, seed=3, start=24)
+    with pytest.raises(LakeError, match="do not belong together"):
+        run()
+    assert sum(batch_sizes(lake)) == 24
+
+
+def test_a_stop_before_spark_starts_is_seen(landing: Path, lake: LakePaths) -> None:
+    """The arrivals stand and no JVM is started for nothing."""
+
+    def no_session(name: str, **_: Any) -> AbstractContextManager[SparkSession]:
+        raise AssertionError("Spark was started for nothing")
+
+    stop = Event()
+    stop.set()
+    given = Settings(landing=str(landing), lake=str(lake.root), backbone=TINY, settle=0.0)
+    totals = stream.run(given, stop, sessions=no_session)
+    assert (totals.landed, totals.backlog) == (24, 24)
+
+
 def test_an_overwritten_picture_has_its_newest_outcome(run: Run, landing: Path, lake: LakePaths) -> None:
     """Both versions have an outcome; readers see the newer, be it a rejection."""
     run()

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from conf.errors import LandingError
+from conf.errors import LandingError, Rejected
 from conf.logs import logger
+from conf.storage import FolderStorage
 from conf.uris import path_of, uri_of
 from streaming.landing import parse_skip
 from streaming.listing import FolderListing, Found
@@ -344,3 +345,24 @@ def test_a_folder_deleted_while_listing_is_no_fault(landing: Landing, monkeypatc
     monkeypatch.setattr(os, "scandir", failing_scandir(landing.root / "brief", gone))
     assert landing.names() == ["1.jpg"]
     assert landing.passed_over == {}
+
+
+def test_a_link_too_long_to_follow_is_an_arrival_that_the_fetch_rejects(tmp_path: Path) -> None:
+    """One broken link neither ends the listing nor hides its neighbours."""
+    (tmp_path / "good.jpg").write_bytes(b"1")
+    (tmp_path / "long.jpg").symlink_to("x" * 300)
+    found = {each.uri for each in FolderListing(tmp_path, parse_skip(""), settle=0).poll()}
+    assert found == {uri_of(tmp_path / "good.jpg"), uri_of(tmp_path / "long.jpg")}
+    with pytest.raises(Rejected, match="gone"):
+        FolderStorage(str(tmp_path)).read(uri_of(tmp_path / "long.jpg"), "", 100)
+
+
+def test_of_two_links_to_one_folder_the_first_by_name_counts(tmp_path: Path) -> None:
+    """A picture's uri does not hang on the order in which the system lists the links."""
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "p.jpg").write_bytes(b"1")
+    (tmp_path / "landing").mkdir()
+    for name in ("c", "a", "b"):
+        (tmp_path / "landing" / name).symlink_to(tmp_path / "outside")
+    found = [each.uri for each in FolderListing(tmp_path / "landing", parse_skip(""), settle=0).poll()]
+    assert found == [uri_of(tmp_path / "landing" / "a" / "p.jpg")]

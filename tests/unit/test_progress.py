@@ -47,7 +47,7 @@ class FakeQuery:
     def recentProgress(self) -> list[SimpleNamespace]:
         """The reports that are still remembered."""
         return [
-            SimpleNamespace(batchId=each["batchId"], numInputRows=each["numInputRows"], json=json.dumps(each))
+            SimpleNamespace(batchId=each["batchId"], timestamp=each["timestamp"], json=json.dumps(each))
             for each in self.reports[-self.kept :]
         ]
 

@@ -165,8 +165,18 @@ def test_while_the_landing_does_not_answer_nothing_is_a_pictures_fault(
     number: int, landing: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A missing mount makes every picture seem gone; that is the world's fault."""
+    storage = FolderStorage(str(landing))
     (landing / "1.jpg").unlink()
     landing.rmdir()
     failing_open(monkeypatch, number)
     with pytest.raises(StorageError, match=r"the landing does not answer: .*No such file or directory"):
-        read(landing, "7-1")
+        storage.read(uri_of(landing / "1.jpg"), "7-1", LIMIT)
+
+
+def test_an_empty_folder_in_the_landings_place_is_no_answer(landing: Path) -> None:
+    """An unmounted landing leaves an empty folder; its pictures are not gone."""
+    storage = FolderStorage(str(landing))
+    landing.rename(landing.with_name("mounted"))
+    landing.mkdir()
+    with pytest.raises(StorageError, match="is it unmounted"):
+        storage.read(uri_of(landing / "1.jpg"), "7-1", LIMIT)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from streaming.progress import MicroBatch, described
-from streaming.totals import ReportFile, Totals
+from streaming.totals import ReportFile, Totals, last_rate
 
 BATCH = MicroBatch(3, 10, {"gone": 1}, 2.0, 0.5, 0.9)
 
@@ -116,3 +116,15 @@ def test_an_open_report_keeps_what_it_held(path: Path, clock: Clock) -> None:
         assert json.loads(reader.read())["landed"] == 1
     assert content(path)["landed"] == 2
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_the_next_run_begins_with_the_last_ones_rate(path: Path) -> None:
+    """Of the same featurizer and of a micro-batch large enough to tell; nothing else counts."""
+    batch = MicroBatch(number=3, pictures=500, rejections={}, seconds=5.0, freshness_p50=1.0, freshness_p95=2.0)
+    ReportFile(path, {"featurizer": "f"}).write(Totals(last=batch), now=True)
+    assert last_rate(path, "f", at_least=64) == 100.0
+    assert last_rate(path, "g", at_least=64) == 0.0
+    assert last_rate(path, "f", at_least=501) == 0.0
+    path.write_text("[]")
+    assert last_rate(path, "f", at_least=64) == 0.0
+    assert last_rate(path.with_name("none"), "f", at_least=64) == 0.0
