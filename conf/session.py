@@ -18,6 +18,7 @@ from conf.jars import spark_settings
 
 if TYPE_CHECKING:
     from pyspark import SparkConf
+    from pyspark.errors import PySparkException
     from pyspark.sql import SparkSession
 
 JAVA_HELP = (
@@ -116,9 +117,37 @@ def session(name: str, *, cores: int = 0, extra: dict[str, str] | None = None) -
     """
     from pyspark import SparkConf
 
+    sql = {key: value for key, value in (extra or {}).items() if key.startswith("spark.sql.")}
+    core = {key: value for key, value in (extra or {}).items() if key not in sql}
     conf = SparkConf().setAppName(name).setAll(list(COMMON.items()))
-    with _given(conf, extra or {}) if on_cluster() else _local(conf, cores, extra or {}) as spark:
+    with _given(conf, core) if on_cluster() else _local(conf, cores, core) as spark:
+        for key, value in sql.items():
+            set_sql(spark, key, value)
         yield spark
+
+
+def set_sql(spark: "SparkSession", key: str, value: str) -> None:
+    """Set a SQL setting of a running session, where Spark checks it.
+
+    Given to the session at its start, a wrong one would break every later error: PySpark asks the settings how to
+    print it, and fails at that again, without end.
+
+    Raises
+    ------
+    UsageError
+        Spark refuses the value, or the setting is one that stands from the start.
+    """
+    from pyspark.errors import PySparkException
+
+    try:
+        spark.conf.set(key, value)
+    except PySparkException as error:
+        raise UsageError(f"spark_conf: {key}={value}: {_refusal(error)}") from None
+
+
+def _refusal(error: "PySparkException") -> str:
+    """Return what Spark said; `str(error)` would ask the JVM, which may be broken or about to go."""
+    return first_line(Exception(getattr(error, "_desc", None) or type(error).__name__))
 
 
 @contextlib.contextmanager
@@ -154,9 +183,7 @@ def _local(conf: "SparkConf", cores: int, extra: dict[str, str]) -> Iterator["Sp
         except (Py4JError, ConnectionRefusedError, ConnectionResetError) as error:
             raise PlatformError(f"the Java side of Spark failed: {_telling(error)}") from error
         except PySparkException as error:
-            # Its text is made by asking the JVM, which is about to go; a broken setting makes that ask for ever.
-            described = getattr(error, "_desc", None) or error.getErrorClass() or type(error).__name__
-            raise PlatformError(f"Spark refused: {first_line(Exception(described))}") from None
+            raise PlatformError(f"Spark refused: {_refusal(error)}") from None
         finally:
             _stop(spark, gateway)
 
