@@ -63,7 +63,7 @@ def load_tensorflow() -> Any:
         import tensorflow
     except ImportError as error:
         raise BackboneError(
-            "TensorFlow is not installed: pip install 'verger[compile]', or bring the lake a backbone compiled elsewhere "
-            "(`verger backbone compile`)"
+            "TensorFlow is not installed: pip install 'verger[compile]', or bring the lake a backbone "
+            "compiled elsewhere (`verger backbone compile`)"
         ) from error
     return tensorflow
