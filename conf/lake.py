@@ -11,6 +11,9 @@ from conf.errors import LakeError, UsageError
 from conf.tables import ARRIVALS, FEATURES, NEWEST_WINS, Table, ensure
 from conf.uris import folder_of
 
+# Spark takes some of these for patterns, delta-rs fails at others in a path.
+_AWKWARD = frozenset("[]{}|^%#?*\\`")
+
 
 @dataclass(frozen=True)
 class LakePaths:
@@ -52,8 +55,10 @@ class LakePaths:
 
 def _root(place: str) -> Path:
     root = folder_of(place, "lake")
-    if not str(root).isprintable():
-        raise UsageError(f"--lake {str(root)!r}: the path must be of printable characters, in UTF-8")
+    awkward = sorted(_AWKWARD.intersection(str(root)))
+    if awkward or not str(root).isprintable():
+        what = f"holds {' '.join(awkward)}" if awkward else "is not of printable characters, in UTF-8"
+        raise UsageError(f"--lake {str(root)!r}: the path {what}, which not every reader of Delta tables takes")
     return root
 
 

@@ -50,23 +50,29 @@ def _optional(name: str, kind: pa.DataType, sentence: str) -> pa.Field:
     return pa.field(name, kind, metadata={"comment": sentence})
 
 
+# Which version of which picture a row is about; when it was seen, and the attempt.
+_PICTURE_VERSION = (
+    _required("uri", pa.string(), "Where the picture lies, percent-encoded by RFC 3986; the same from every route."),
+    _required(
+        "e_tag",
+        pa.string(),
+        "The version's identity as the storage tells it; on folders size and modification time in ns.",
+    ),
+    _required("landed_at", TIMESTAMP, "When this version landed; on folders its modification time."),
+)
+_SEEN = (
+    _required("discovered_at", TIMESTAMP, "When Verger saw it."),
+    _required("attempt", pa.int32(), "1, and one more for each retry."),
+)
+
 ARRIVALS = Table(
     name="arrivals",
     schema=pa.schema(
         [
-            _required(
-                "uri", pa.string(), "Where the picture lies, percent-encoded by RFC 3986; the same from every route."
-            ),
-            _required(
-                "e_tag",
-                pa.string(),
-                "The version's identity as the storage tells it; on folders size and modification time in ns.",
-            ),
-            _required("landed_at", TIMESTAMP, "When this version landed; on folders its modification time."),
+            *_PICTURE_VERSION,
             _required("size", pa.int64(), "Bytes."),
             _optional("version", pa.string(), "The object store's version id, where it keeps versions."),
-            _required("discovered_at", TIMESTAMP, "When Verger saw it."),
-            _required("attempt", pa.int32(), "1, and one more for each retry."),
+            *_SEEN,
             _required("route", pa.string(), "How it was found: listing, notification or retry."),
         ]
     ),
@@ -82,17 +88,8 @@ FEATURES = Table(
     name="features",
     schema=pa.schema(
         [
-            _required(
-                "uri", pa.string(), "Where the picture lies, percent-encoded by RFC 3986; the same from every route."
-            ),
-            _required(
-                "e_tag",
-                pa.string(),
-                "The version's identity as the storage tells it; on folders size and modification time in ns.",
-            ),
-            _required("landed_at", TIMESTAMP, "When this version landed; on folders its modification time."),
-            _required("discovered_at", TIMESTAMP, "When Verger saw it."),
-            _required("attempt", pa.int32(), "1, and one more for each retry."),
+            *_PICTURE_VERSION,
+            *_SEEN,
             _optional("label", pa.string(), "By the label rule; the parent folder's name by default."),
             _optional("sha256", pa.string(), "Of the file's bytes, in hex."),
             _optional("format", pa.string(), "From the bytes: jpeg, mpo, png, gif, webp, bmp or tiff."),

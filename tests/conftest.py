@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bootstrap import orchard
+from conf.lake import LakePaths, create_lake
 from conf.session import session
 from streaming.backbones import parse_backbone
 from streaming.compile import compile_backbone
@@ -48,6 +49,14 @@ def landing(tmp_path: Path) -> Path:
     folder = tmp_path / "landing"
     orchard.plant(folder, 24, seed=1)
     return folder
+
+
+@pytest.fixture
+def lake(tmp_path: Path, embedded: Compiled) -> LakePaths:
+    """Return a new lake that already holds the compiled backbone."""
+    paths = create_lake(str(tmp_path / "lake"))
+    save(embedded, paths.backbones)
+    return paths
 
 
 @pytest.fixture(scope="session")

@@ -16,20 +16,12 @@ import pytest
 import verger
 from bootstrap import orchard
 from conf import lease
-from conf.lake import LakePaths, create_lake
-from streaming.shelf import Compiled, save
+from conf.lake import LakePaths
+from streaming.shelf import Compiled
 from tests.conftest import TINY
 
 VERGER = [sys.executable, "-m", "bootstrap.entry"]
 Command = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture
-def lake(tmp_path: Path, embedded: Compiled) -> LakePaths:
-    """Return a new lake that already holds the compiled backbone."""
-    paths = create_lake(str(tmp_path / "lake"))
-    save(embedded, paths.backbones)
-    return paths
 
 
 @pytest.fixture

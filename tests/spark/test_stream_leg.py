@@ -18,7 +18,7 @@ from pyspark.sql import SparkSession
 import verger
 from bootstrap import orchard, windfalls
 from conf.errors import LakeError, LandingError, StorageError, StreamError, UsageError
-from conf.lake import LakePaths, create_lake
+from conf.lake import LakePaths
 from conf.settings import Settings
 from conf.tables import ARRIVALS, FEATURES
 from conf.uris import uri_of
@@ -28,7 +28,7 @@ from streaming.decode import decode
 from streaming.landing import NameRule
 from streaming.listing import FolderListing
 from streaming.runtime import Runtime
-from streaming.shelf import Compiled, save
+from streaming.shelf import Compiled
 from streaming.totals import Totals
 from tests.conftest import TINY
 
@@ -45,14 +45,6 @@ def sessions(spark: SparkSession) -> Sessions:
         yield spark
 
     return started
-
-
-@pytest.fixture
-def lake(tmp_path: Path, embedded: Compiled) -> LakePaths:
-    """Return a new lake that already holds the compiled backbone."""
-    paths = create_lake(str(tmp_path / "lake"))
-    save(embedded, paths.backbones)
-    return paths
 
 
 @pytest.fixture

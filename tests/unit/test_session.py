@@ -135,7 +135,7 @@ def launch_that_says(said: str, log: Path, monkeypatch: pytest.MonkeyPatch) -> s
     "said",
     [
         ":: UNRESOLVED ::\nException: [unresolved dependency: io.delta#delta-spark_4.1_2.13;4.2.0: not found]",
-        "Server access error at url https://repo1.maven.org/maven2/ (java.net.UnknownHostException)",
+        "Server access error at url https://central.example/ (java.net.UnknownHostException)",
         "[download failed: io.delta#delta-storage;4.2.0]",
     ],
 )
