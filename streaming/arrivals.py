@@ -122,9 +122,8 @@ class Arrivals:
         for page in _pages(found):
             pending |= {key: page[key] for key in self._known.missing(page)}
             while len(pending) >= rows_per_file:
-                chunk = dict(islice(pending.items(), rows_per_file))
-                pending = {key: each for key, each in pending.items() if key not in chunk}
-                yield from self._commit(chunk, route)
+                taken = list(islice(pending, rows_per_file))
+                yield from self._commit({key: pending.pop(key) for key in taken}, route)
         if pending:
             yield from self._commit(pending, route)
 

@@ -1,10 +1,12 @@
 """Discovery by listing a folder: every settled picture below it, at any depth, each once."""
 
+import heapq
 import os
 import stat
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -108,9 +110,8 @@ class FolderListing:
         visited: set[str] = set()
         folders, links = [str(self._root)], list[str]()
         while folders or links:
-            # The first by name, whatever order the system lists them in: a picture's uri must not wander.
-            links.sort(reverse=True)
-            folder = folders.pop() if folders else links.pop()
+            # The first link by name, whatever order the system lists them in: a picture's uri must not wander.
+            folder = folders.pop() if folders else heapq.heappop(links)
             for entry in self._entries(folder, visited):
                 if self._is_link_inside(entry, inside):
                     self._passed_over["linked_inside"] += 1
@@ -118,8 +119,10 @@ class FolderListing:
                     yield from self._file(entry)
                 elif is_hidden(entry.name):
                     self._passed_over["hidden"] += 1
+                elif entry.is_symlink():
+                    heapq.heappush(links, entry.path)
                 else:
-                    (links if entry.is_symlink() else folders).append(entry.path)
+                    folders.append(entry.path)
 
     def _entries(self, folder: str, visited: set[str]) -> Iterator[os.DirEntry[str]]:
         real = os.path.realpath(folder)
@@ -190,17 +193,12 @@ class FolderListing:
 
 def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
     """Return the file's status, a dangling link's own, or None where it has gone in between."""
-    try:
+    with suppress(OSError):
         return entry.stat()
-    except FileNotFoundError:
-        pass
-    except OSError:
-        # Loops of links, and targets that may not be looked at: the fetch says what is wrong.
-        pass
-    try:
+    # No target, a loop of links, or a target that may not be looked at: the fetch says what is wrong.
+    with suppress(OSError):
         return entry.stat(follow_symlinks=False)
-    except OSError:
-        return None
+    return None
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

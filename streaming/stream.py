@@ -39,7 +39,6 @@ _FEWEST_ROWS, _MOST_ROWS = 64, 100_000
 _FULL_FILE_SHARE = 0.8
 _TICK = 0.2
 
-
 Report = Callable[[Totals], None]
 Say = Callable[[str], None]
 Sessions = Callable[..., AbstractContextManager["SparkSession"]]
@@ -182,15 +181,14 @@ class _Leg:
         )
         full_file = self._rows_per_file() * self._arrivals.bytes_per_row()
         admission = query.Admission(max_bytes=max(1, int(full_file * _FULL_FILE_SHARE)))
+        every = f"{int(settings.trigger * 1000)} milliseconds"
         arrivals = query.read_arrivals(spark, lake.table(ARRIVALS), admission)
         return query.start(
             query.featurized(arrivals, work, self._cores),
             lake.table(FEATURES),
             lake.checkpoint(self._featurizer.id),
             name=self._featurizer.id,
-            trigger={"availableNow": True}
-            if settings.once
-            else {"processingTime": f"{int(settings.trigger * 1000)} milliseconds"},
+            trigger={"availableNow": True} if settings.once else {"processingTime": every},
         )
 
     def _check_checkpoint(self) -> None:
