@@ -19,6 +19,10 @@ from conf import lease
 from conf.errors import LakeError, UsageError, VergerError
 from conf.lake import LakePaths, newest, open_lake
 from conf.tables import ARRIVALS, FEATURES, NEWEST_WINS, Table, count_rows, open_table
+from streaming.featurizers import featurized, meant
+from streaming.rejected import rejected
+from streaming.requests import known_reasons
+from streaming.selection import select
 
 __all__ = ["Lake", "LakeError", "UsageError", "VergerError", "open"]
 
@@ -56,21 +60,33 @@ class Lake:
         columns
             Columns of `features` to return; `features` itself is a list of float32 per row.
         """
-        return self._outcomes(featurizer, columns, rejected=False)
+        unknown = sorted(set(columns) - set(FEATURES.columns))
+        if unknown:
+            raise UsageError(f"features has no column {unknown[0]}; it has {', '.join(FEATURES.columns)}")
+        mine = ds.field("featurizer") == self.featurizer(featurizer)
+        wanted = list(dict.fromkeys((*columns, *_KEYS, "rejection")))
+        rows = newest(self._dataset(FEATURES).to_table(columns=wanted, filter=mine))
+        return rows.filter(pc.is_null(rows["rejection"])).select(list(columns))
 
-    def rejections(self, featurizer: str = "") -> pa.Table:
-        """Return the newest outcome of each picture that was rejected, with its reason (`rejection`) and `detail`."""
+    def rejections(self, featurizer: str = "", reason: str = "", prefix: str = "") -> pa.Table:
+        """Return the newest outcome of each picture that was rejected, with its reason (`rejection`) and `detail`.
+
+        Parameters
+        ----------
+        featurizer
+            As for `features`.
+        reason
+            Only rejections for this reason; empty: for any.
+        prefix
+            Only pictures whose path or URI begins so; one that ends with a slash means the folder.
+        """
         columns = [name for name in FEATURES.columns if name != "features"]
-        return self._outcomes(featurizer, columns, rejected=True)
+        reasons = known_reasons([reason] if reason else [])
+        return rejected(self.paths, self.featurizer(featurizer), columns, reasons, select(prefix=prefix).prefix)
 
     def featurizers(self) -> list[str]:
         """Return the ids of the featurizers in the lake, the one that was streamed last at the end."""
-        actions = pa.table(open_table(self.paths.table(FEATURES)).get_add_actions(flatten=True))
-        if not actions.num_rows:
-            return []
-        last = actions.group_by("partition.featurizer").aggregate([("modification_time", "max")])
-        ordered: list[str] = last.sort_by("modification_time_max")["partition.featurizer"].to_pylist()
-        return ordered
+        return featurized(self.paths)
 
     def featurizer(self, wish: str = "") -> str:
         """Return the one featurizer that an id, a prefix, or nothing means.
@@ -87,11 +103,7 @@ class Lake:
             raise LakeError(f"{self.paths.root} holds no features yet: `verger stream` writes them")
         if not wish:
             return present[-1]
-        matching = [each for each in present if each == wish] or [each for each in present if each.startswith(wish)]
-        if len(matching) != 1:
-            how_many = "no featurizer" if not matching else "more than one featurizer"
-            raise UsageError(f"featurizer {wish!r}: {how_many} begins so; the lake has {', '.join(present)}")
-        return matching[0]
+        return meant(wish, present)
 
     def status(self) -> dict[str, Any]:
         """Return what `verger status --json` prints: counts, backlog, rejections, who streams, table sizes."""
@@ -104,16 +116,6 @@ class Lake:
             "featurizers": [self._featurizer_status(each, arrived) for each in self.featurizers()],
             "tables": {table.name: self._size(table) for table in (ARRIVALS, FEATURES)},
         }
-
-    def _outcomes(self, wish: str, columns: Sequence[str], *, rejected: bool) -> pa.Table:
-        unknown = sorted(set(columns) - set(FEATURES.columns))
-        if unknown:
-            raise UsageError(f"features has no column {unknown[0]}; it has {', '.join(FEATURES.columns)}")
-        mine = ds.field("featurizer") == self.featurizer(wish)
-        wanted = list(dict.fromkeys((*columns, *_KEYS, "rejection")))
-        rows = newest(self._dataset(FEATURES).to_table(columns=wanted, filter=mine))
-        has_reason = pc.is_valid(rows["rejection"])
-        return rows.filter(has_reason if rejected else pc.invert(has_reason)).select(list(columns))
 
     def _featurizer_status(self, featurizer: str, arrived: int) -> dict[str, Any]:
         mine = ds.field("featurizer") == featurizer

@@ -17,10 +17,13 @@ from bootstrap import terminal
 from bootstrap.options import takes
 from conf import logs
 from conf.errors import UsageError, VergerError, first_line
-from conf.lake import create_lake
+from conf.lake import create_lake, open_lake
 from conf.settings import NAMES, Resolved
-from streaming.backbones import ARCHITECTURES
-from streaming.featurizer import ensure, request_of
+from streaming import errands, requests
+from streaming.architectures import ARCHITECTURES
+from streaming.featurizer import ensure_all, requests_of
+from streaming.requests import Answer, Request
+from streaming.selection import select
 
 app = typer.Typer(
     help="Pictures landing in a folder become an explorable feature space, continuously.",
@@ -31,13 +34,20 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 backbone_app = typer.Typer(help="The pretrained networks.", no_args_is_help=True, rich_markup_mode=None)
+rejects_app = typer.Typer(help="Pictures without features.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(rejects_app, name="rejects")
 app.add_typer(backbone_app, name="backbone")
 
-BACKBONE = ("backbone", "weights", "pooling", "fit")
+BACKBONE = ("backbone", "weights", "pooling", "fit", "runtime")
 STREAM = (
     "landing", "lake", "once", *BACKBONE, "label", "settle", "poll", "trigger", "batch_pictures", "pixel_limit",
-    "byte_limit", "skip_extensions", "cores", "spark_conf",
+    "byte_limit", "skip_extensions", "decode_seconds", "idle_timeout", "upkeep", "vacuum_days", "audit", "cores",
+    "spark_conf",
 )  # fmt: skip
+# What a command needs that does the driver's work where none runs.
+OUTSIDE = ("vacuum_days", "batch_pictures")
+REASON = typer.Option(help="Only this reason.")
+PREFIX = typer.Option(help="Only pictures whose path or URI begins so; end it with a slash for a folder.")
 AS_JSON = typer.Option("--json", help="Print JSON.")
 
 
@@ -89,23 +99,94 @@ def config(resolved: Resolved) -> None:
     terminal.configuration(resolved)
 
 
+@app.command()
+@takes("lake")
+def stop(resolved: Resolved) -> None:
+    """Ask the stream that runs on a lake to end, and wait until its running micro-batches are committed."""
+    _tell(errands.have_stopped(open_lake(resolved.settings.lake)), as_json=False)
+
+
+@app.command()
+@takes("lake", *OUTSIDE)
+def upkeep(resolved: Resolved, as_json: Annotated[bool, AS_JSON] = False) -> None:
+    """Delete files that no table names any more, as far as nobody can need them; `stream` does it by itself."""
+    _ask(requests.upkeep(), resolved, as_json)
+
+
+@rejects_app.command("list")
+@takes("lake", "featurizer")
+def rejects_list(
+    resolved: Resolved,
+    reason: Annotated[str, REASON] = "",
+    prefix: Annotated[str, PREFIX] = "",
+    as_json: Annotated[bool, AS_JSON] = False,
+) -> None:
+    """List the pictures that have no features, and why."""
+    found = verger.open(resolved.settings.lake).rejections(resolved.settings.featurizer, reason, prefix)
+    terminal.rejected(found, as_json)
+
+
+@rejects_app.command("retry")
+@takes("lake", "featurizer", *OUTSIDE)
+def rejects_retry(
+    resolved: Resolved,
+    reason: Annotated[
+        list[str] | None, typer.Option(help="Only this reason, more than once for several; none: what can help.")
+    ] = None,
+    prefix: Annotated[str, PREFIX] = "",
+    as_json: Annotated[bool, AS_JSON] = False,
+) -> None:
+    """Try rejected pictures once more: a new attempt, whose outcome wins."""
+    request = requests.retry(reason or (), select(prefix=prefix), resolved.settings.featurizer)
+    _ask(request, resolved, as_json)
+
+
+@app.command()
+@takes("lake", *OUTSIDE)
+def forget(
+    resolved: Resolved,
+    pictures: Annotated[list[str] | None, typer.Argument(help="Paths or URIs of pictures.")] = None,
+    prefix: Annotated[str, PREFIX] = "",
+    recall: Annotated[bool, typer.Option("--recall", help="Let forgotten pictures arrive again.")] = False,
+    as_json: Annotated[bool, AS_JSON] = False,
+) -> None:
+    """Take pictures down: their rows go, everywhere in the lake, and they do not arrive again unless recalled."""
+    selection = select(pictures or (), prefix)
+    _ask(requests.recall(selection) if recall else requests.forget(selection), resolved, as_json)
+
+
 @backbone_app.command("list")
 @takes("lake")
 def backbone_list(resolved: Resolved) -> None:
     """List the networks that Verger knows and, with --lake, those compiled there."""
-    terminal.backbones(
-        ARCHITECTURES.values(), verger.open(resolved.settings.lake).paths if resolved.settings.lake else None
-    )
+    terminal.backbones(ARCHITECTURES.values(), open_lake(resolved.settings.lake) if resolved.settings.lake else None)
 
 
 @backbone_app.command("compile")
 @takes("lake", *BACKBONE)
-def backbone_compile(resolved: Resolved) -> None:
-    """Compile a backbone into a lake and check it against Keras, so that streaming needs no TensorFlow there."""
-    request = request_of(resolved.settings)
+def backbone_compile(
+    resolved: Resolved,
+    out: Annotated[Path | None, typer.Option(help="A folder to compile into, instead of a lake.")] = None,
+) -> None:
+    """Compile backbones into a lake or a folder and check them against Keras, so that streaming needs no TensorFlow."""
+    settings = resolved.settings
+    wishes = requests_of(settings)
+    folder = out or create_lake(settings.lake).backbones
     with terminal.live() as show:
-        made = ensure(request, create_lake(resolved.settings.lake).backbones, show.say)
-    terminal.compiled(made)
+        made = ensure_all(wishes, folder, show.say, settings.runtime)
+    for each in made:
+        terminal.compiled(each)
+
+
+@backbone_app.command("drop")
+@takes("lake", *OUTSIDE)
+def backbone_drop(
+    resolved: Resolved,
+    featurizer: Annotated[str, typer.Argument(help="Its id, or the beginning of it.")],
+    as_json: Annotated[bool, AS_JSON] = False,
+) -> None:
+    """Remove a featurizer from a lake: its rows, its checkpoint and its compiled backbone."""
+    _ask(requests.drop(featurizer), resolved, as_json)
 
 
 COMMANDS = {
@@ -113,12 +194,29 @@ COMMANDS = {
     for name, command in {
         "demo": demo,
         "stream": stream,
+        "stop": stop,
         "status": status,
-        "config": config,
+        "rejects list": rejects_list,
+        "rejects retry": rejects_retry,
+        "forget": forget,
+        "upkeep": upkeep,
         "backbone list": backbone_list,
         "backbone compile": backbone_compile,
+        "backbone drop": backbone_drop,
+        "config": config,
     }.items()
 }
+
+
+def _ask(request: Request, resolved: Resolved, as_json: bool) -> None:
+    _tell(errands.have_done(open_lake(resolved.settings.lake), request, resolved.settings), as_json)
+
+
+def _tell(answer: Answer, as_json: bool) -> None:
+    if answer.exit_code:
+        print(f"verger: {answer.sentence}", file=sys.stderr)
+        raise typer.Exit(answer.exit_code)
+    print(json.dumps({"sentence": answer.sentence, **answer.facts}, indent=2) if as_json else answer.sentence)
 
 
 def _stop_on_signals() -> Event:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from conf.settings import FIELDS, TYPES, flag, resolve
+from conf.settings import FIELDS, TEXTS, TYPES, flag, resolve
 
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
 _COMMON = [
@@ -42,7 +42,8 @@ def takes(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
         @functools.wraps(command)
         def run(**given: Any) -> None:
             config, _ = given.pop("config"), given.pop("debug")
-            flags = {name: given.pop(name) for name in names}
+            # A list that was not given comes as an empty one.
+            flags = {name: None if (value := given.pop(name)) == [] else value for name in names}
             command(resolve(flags, os.environ, config), **given)
 
         parameters = [*own, *map(_parameter, names), *_COMMON]
@@ -53,18 +54,23 @@ def takes(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     return decorate
 
 
+_METAVARS = {str: "TEXT", int: "N", float: "NUMBER", TEXTS: "TEXT"}
+
+
 def _parameter(name: str) -> inspect.Parameter:
     setting, kind = FIELDS[name], TYPES[name]
     choices = setting.metadata["choices"]
-    metavar = None if kind is bool else "|".join(choices) or {str: "TEXT", int: "N", float: "SECONDS"}[kind]
+    metavar = None if kind is bool else "|".join(choices) or _METAVARS[kind]
     # The value is checked by conf.settings, whatever it came from, so that every source gives the same message.
-    typed = bool | None if kind is bool else str | None
+    typed = {bool: bool | None, TEXTS: list[str] | None}.get(kind, str | None)
     shown = setting.metadata["sentence"] + _default(setting.default)
     option = typer.Option(flag(name), help=shown, metavar=metavar, show_default=False)
     return inspect.Parameter(name, _KEYWORD, default=None, annotation=Annotated[typed, option])
 
 
 def _default(value: Any) -> str:
+    if isinstance(value, tuple):
+        value = " ".join(value)
     if isinstance(value, bool) or value == "" or len(str(value)) > 40:
         return ""
     return f" [default: {value:g}]" if isinstance(value, float) else f" [default: {value}]"

@@ -86,6 +86,8 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 def _default(value: object) -> str:
+    if isinstance(value, tuple):
+        value = " ".join(value)
     if value == "":
         return ""
     return f"`{value}`" if len(str(value)) < 40 else "see `verger config`"

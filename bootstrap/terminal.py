@@ -1,10 +1,12 @@
 """What a person sees: one live line on a terminal, plain lines anywhere else, and the tables that commands print."""
 
+import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -12,9 +14,9 @@ from rich.table import Table
 from conf.lake import LakePaths
 from conf.rejections import Reason
 from conf.settings import FIELDS, NAMES, Resolved
-from streaming.backbones import Architecture
+from streaming.architectures import Architecture
 from streaming.featurizer import Featurizer
-from streaming.totals import Totals
+from streaming.totals import Totals, duration
 
 if TYPE_CHECKING:
     from bootstrap.demo import Shown
@@ -26,7 +28,7 @@ class Live:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._status = console.status("starting") if console.is_terminal else None
-        self._batch = -1
+        self._batches = 0
 
     def say(self, text: str) -> None:
         """Show a step that takes seconds."""
@@ -40,8 +42,8 @@ class Live:
         """Show the totals."""
         if self._status:
             self._status.update(line(totals))
-        elif totals.last is not None and totals.last.number != self._batch:
-            self._batch = totals.last.number
+        elif totals.batches != self._batches:
+            self._batches = totals.batches
             # Whoever read our lines may have gone, or their disk be full: the pictures matter more.
             with suppress(OSError):
                 _plain(line(totals))
@@ -69,21 +71,13 @@ def line(totals: Totals) -> str:
         f"landed {totals.landed:,}",
         f"featurized {totals.featurized:,}",
         f"rejected {totals.rejected:,}",
-        f"backlog {totals.backlog:,}",
+        f"backlog {totals.backlog:,}" + (f", {duration(totals.seconds_left)} left" if totals.backlog else ""),
     ]
     if totals.last is not None:
-        parts += [f"{totals.last.rate:.0f} img/s", f"freshness p50 {seconds(totals.last.freshness_p50)}"]
+        parts += [f"{totals.last.rate:.0f} img/s", f"freshness p50 {duration(totals.last.freshness_p50)}"]
     if totals.waiting:
         parts.append(f"{totals.waiting:,} still young")
     return " · ".join(parts)
-
-
-def seconds(value: float) -> str:
-    """Return a duration as a person says it: `4.2 s`, `7 min`, `3.1 h`, `12 d`."""
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if value >= 2 * size:
-            return f"{value / size:.3g} {unit}"
-    return f"{value:.1f} s"
 
 
 def summary(totals: Totals, lake: str) -> None:
@@ -128,13 +122,15 @@ def _report_rows(facts: Table, report: Mapping[str, Any] | None) -> None:
         return
     for why, count in sorted(report.get("passed_over", {}).items()):
         facts.add_row(f"passed over, {why.replace('_', ' ')}", f"{count:,}")
-    last = report.get("last_micro_batch")
-    if last:
-        facts.add_row(
-            "last micro-batch",
-            f"{last['pictures']:,} pictures, {last['pictures_per_second']:,.0f} img/s, "
-            f"freshness p50 {seconds(last['freshness_p50'])}, p95 {seconds(last['freshness_p95'])}",
-        )
+    for name, each in report.get("featurizers", {}).items():
+        last = each["last_micro_batch"]
+        facts.add_row(f"last said of {name}", escape(each["state"]))
+        if last:
+            facts.add_row(
+                "  last micro-batch",
+                f"{last['pictures']:,} pictures, {last['pictures_per_second']:,.0f} img/s, "
+                f"freshness p50 {duration(last['freshness_p50'])}, p95 {duration(last['freshness_p95'])}",
+            )
 
 
 def rejections(counts: Mapping[str, int]) -> Table:
@@ -146,11 +142,25 @@ def rejections(counts: Mapping[str, int]) -> Table:
     return table
 
 
+def rejected(found: pa.Table, as_json: bool) -> None:
+    """Print `Lake.rejections`: a table, or one JSON object a line."""
+    columns = ("rejection", "uri", "detail", "attempt")
+    if as_json:
+        for row in found.to_pylist():
+            _plain(json.dumps(row, default=str))
+        return
+    table = _table(None, "rejected", "picture", "what was seen", "attempt")
+    for row in found.select(columns).sort_by([("rejection", "ascending"), ("uri", "ascending")]).to_pylist():
+        table.add_row(*(escape(str(row[name])) for name in columns))
+    Console(highlight=False).print(table)
+
+
 def configuration(resolved: Resolved) -> None:
     """Print each setting, its value and where it came from."""
     table = _table(None, "setting", "value", "from", "what it does")
     for name in NAMES:
-        value = str(getattr(resolved.settings, name))
+        value = getattr(resolved.settings, name)
+        value = " ".join(value) if isinstance(value, tuple) else str(value)
         table.add_row(name, escape(value), escape(resolved.origins[name]), FIELDS[name].metadata["sentence"])
     Console(highlight=False).print(table)
 
@@ -173,7 +183,7 @@ def compiled(made: Featurizer) -> None:
     """Print what a compiled backbone is like."""
     manifest = made.manifest
     _plain(
-        f"{made.id}: {manifest.backbone.width} features, {manifest.tflite_bytes / 1e6:.1f} MB, differs from Keras by "
+        f"{made.id}: {manifest.width} features, {manifest.tflite_bytes / 1e6:.1f} MB, differs from Keras by "
         f"{manifest.probe_error:.1e}, {manifest.seconds_per_picture * 1000:.1f} ms a picture on one core; {made.model}"
     )
 

@@ -7,7 +7,9 @@ VergerError              exit 1: it failed; the message says what, where and the
 ├── LakeError            exit 1: the lake is missing, foreign, newer or held by another driver
 ├── BackboneError        exit 1: a backbone cannot be compiled, or its copy in the lake is damaged
 ├── StreamError          exit 1: the streaming query ended by itself
-└── StorageError         a failure of the world (network, disk, credentials): retried, never a row
+├── StorageError         a failure of the world (network, disk, credentials): retried, never a row
+│   └── DeniedError      the whole landing may not be read: waiting does not heal it
+└── IsolationError       a failure of the world: no process to decode in; retried, never a row
 Rejected                 not an error of the program: a picture's own fault, which becomes a row
 """
 
@@ -48,6 +50,14 @@ class StreamError(VergerError):
 
 class StorageError(VergerError):
     """The world's fault while reading or writing bytes: the task is retried, no row is written."""
+
+
+class DeniedError(StorageError):
+    """The whole landing may not be read: somebody has to grant it, waiting does not."""
+
+
+class IsolationError(VergerError):
+    """The world's fault while starting a process to decode in: the task is retried, no row is written."""
 
 
 class Rejected(Exception):

@@ -25,9 +25,29 @@ class LakePaths:
         """Return where a table lies."""
         return str(self.root / table.name)
 
-    def checkpoint(self, featurizer: str) -> str:
+    @property
+    def checkpoints(self) -> Path:
+        """Where the checkpoints of all queries lie, one folder per featurizer."""
+        return self.root / "checkpoints"
+
+    def checkpoint(self, featurizer: str) -> Path:
         """Return the checkpoint of the query that writes one featurizer's features."""
-        return str(self.root / "checkpoints" / featurizer)
+        return self.checkpoints / featurizer
+
+    @property
+    def quarantine(self) -> Path:
+        """Where checkpoints go that no longer match the tables; upkeep deletes them later."""
+        return self.root / "quarantine"
+
+    @property
+    def requests(self) -> Path:
+        """Where commands leave what the driver is to do, and find its answers."""
+        return self.root / "requests"
+
+    @property
+    def tombstones(self) -> Path:
+        """Where takedowns are remembered, so that a forgotten picture does not arrive again."""
+        return self.root / "tombstones"
 
     @property
     def backbones(self) -> Path:
@@ -135,5 +155,8 @@ def newest(rows: pa.Table) -> pa.Table:
 
 def _visible(folder: Path) -> list[Path]:
     """Return what a half-made lake does not explain."""
-    ours = {FEATURES.name, ARRIVALS.name, "leases", "reports", "backbones", "checkpoints"}
+    ours = {
+        FEATURES.name, ARRIVALS.name, "leases", "reports", "backbones", "checkpoints", "quarantine", "requests",
+        "tombstones",
+    }  # fmt: skip
     return [each for each in folder.iterdir() if each.name not in ours and not each.name.startswith(".")]

@@ -27,10 +27,12 @@ class Reason(StrEnum):
     CORRUPT = "corrupt", "The picture's data contradicts its own format."
     TOO_MANY_PIXELS = "too_many_pixels", "Width times height is over the pixel limit."
     TOO_MANY_BYTES = "too_many_bytes", "The file is over the byte limit."
-    GONE = "gone", "The picture was deleted between its arrival and its fetch, or its link leads nowhere."
+    GONE = "gone", "The picture was deleted between its arrival and its fetch, or its link leads nowhere.", True
     CHANGED = (
         "changed",
         "The picture was overwritten between its arrival and its fetch; the new version arrives by itself.",
     )
     FORBIDDEN = "forbidden", "The landing answers, but this picture may not be read.", True
+    CRASHED = "crashed", "The decoder crashed on it, or needed too much memory, in a process of its own.", True
+    TIMED_OUT = "timed_out", "Decoding did not end within the time limit, in a process of its own.", True
     NON_FINITE = "non_finite", "The backbone gave a vector that is not finite."

@@ -35,6 +35,10 @@ COMMON = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.streaming.numRecentProgressUpdates": "64",
     "spark.speculation": "false",
+    # Several featurizers share the cores, so that one's backlog does not hold up another's newest pictures.
+    "spark.scheduler.mode": "FAIR",
+    # A worker that says nothing for too long hangs: its task is tried again, with the decoder in a process of its own.
+    "spark.sql.execution.pyspark.udf.killOnIdleTimeout": "true",
 }
 # A small cluster of one process: the defaults, made for hundreds of cores, cost seconds at every commit.
 LOCAL = {

@@ -5,6 +5,7 @@ the fields of `Settings`. Values rise: default < TOML file < environment < flag.
 """
 
 import difflib
+import shlex
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -33,9 +34,19 @@ class Settings:
     lake: str = setting("", "Root of the tables that Verger writes and reads: a folder, as a path or file:// URI.")
     landing: str = setting("", "Where pictures land: a folder, as a path or file:// URI.")
     once: bool = setting(False, "Drain what has landed, then exit.")
-    backbone: str = setting("efficientnet-lite0", "The pretrained network, NAME or NAME@SIZE (input side in pixels).")
+    backbone: tuple[str, ...] = setting(
+        ("efficientnet-lite0",),
+        "The pretrained network: NAME or NAME@SIZE (input side in pixels), or a .keras or .tflite file; may be "
+        "followed by ,pooling=… ,fit=… ,weights=… of its own. Given more than once, each has its query and its rows.",
+    )
     weights: str = setting(
         "", "The network's weights: embedded, imagenet, random:SEED or a file; empty: its own default."
+    )
+    runtime: str = setting(
+        "litert",
+        "What runs the network: litert (one picture, one thread a task), or tensorflow (batches; a GPU where there is "
+        "one).",
+        choices=("litert", "tensorflow"),
     )
     pooling: str = setting("avg", "How the last feature map becomes a vector.", choices=("avg", "max", "flatten"))
     fit: str = setting("stretch", "How a picture is fitted to the square input.", choices=("stretch", "crop", "pad"))
@@ -54,12 +65,33 @@ class Settings:
     )
     byte_limit: int = setting(268_435_456, "Bytes over which a file is rejected unread.", least=1)
     skip_extensions: str = setting(NOT_PICTURES, "File name extensions that are no pictures: counted, not featurized.")
+    decode_seconds: float = setting(
+        30.0,
+        "Seconds that decoding one picture may take when its task is tried again after a crash or hang.",
+        least=0.1,
+    )
+    idle_timeout: int = setting(
+        180, "Seconds of a worker's silence after which it counts as hanging and its task is tried again.", least=1
+    )
+    upkeep: float = setting(
+        3600.0, "Seconds between two rounds of upkeep, which delete files that no table names any more.", least=1
+    )
+    vacuum_days: float = setting(
+        14.0,
+        "Days for which files that the tables no longer name are kept for readers before VACUUM deletes them.",
+        least=0,
+    )
+    audit: float = setting(86400.0, "Seconds between two audits, which hold arrivals against outcomes.", least=1)
+    featurizer: str = setting(
+        "", "The featurizer that a command is about: its id or the beginning of it; empty: the one streamed last."
+    )
     cores: int = setting(0, "Cores of this machine to use; 0: all. A cluster decides for itself.", least=0)
     spark_conf: str = setting("", "Further Spark settings, KEY=VALUE separated by blanks.")
 
 
 NAMES = tuple(f.name for f in fields(Settings))
-TYPES: dict[str, type] = get_type_hints(Settings)
+TEXTS = tuple[str, ...]
+TYPES: dict[str, Any] = get_type_hints(Settings)
 FIELDS = {f.name: f for f in fields(Settings)}
 
 
@@ -145,8 +177,7 @@ def _checked(name: str, value: Any, origin: str) -> Any:
     kind, metadata = TYPES[name], FIELDS[name].metadata
     typed = _typed(kind, value)
     if typed is None:
-        words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
-        raise UsageError(f"{name} must be {words[kind]}, not {value!r} ({origin})")
+        raise UsageError(f"{name} must be {_WORDS[kind]}, not {value!r} ({origin})")
     if metadata["least"] is not None and not metadata["least"] <= typed < float("inf"):
         raise UsageError(f"{name} must be a finite number of at least {metadata['least']:g}, not {value} ({origin})")
     if metadata["choices"] and typed not in metadata["choices"]:
@@ -154,13 +185,33 @@ def _checked(name: str, value: Any, origin: str) -> Any:
     return typed
 
 
-def _typed(kind: type, value: Any) -> Any:
+_WORDS: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    TEXTS: "a text or a list of texts",
+}
+
+
+def _typed(kind: Any, value: Any) -> Any:
     """Return `value` as `kind`, or None where it is not one."""
+    if kind == TEXTS:
+        return _texts(value)
     if isinstance(value, str) and kind is not str:
         return _parsed(kind, value.strip())
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return _parsed(float, str(value))
     return value if type(value) is kind else None
+
+
+def _texts(value: Any) -> tuple[str, ...] | None:
+    """Return the texts of a list, or the words of one text, in which quotes keep blanks together."""
+    try:
+        words = shlex.split(value) if isinstance(value, str) else list(value)
+    except (ValueError, TypeError):
+        return None
+    return tuple(words) if words and all(isinstance(each, str) and each for each in words) else None
 
 
 def _parsed(kind: type, text: str) -> Any:

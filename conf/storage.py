@@ -9,7 +9,7 @@ import os
 import stat
 from typing import Protocol
 
-from conf.errors import Rejected, StorageError
+from conf.errors import DeniedError, Rejected, StorageError
 from conf.rejections import Reason
 from conf.uris import path_of
 
@@ -36,6 +36,8 @@ class Storage(Protocol):
             GONE, CHANGED, FORBIDDEN or TOO_MANY_BYTES: the picture's own fault.
         StorageError
             The world's fault; trying again later can succeed.
+        DeniedError
+            The whole landing may not be read.
         """
 
 
@@ -90,7 +92,10 @@ class FolderStorage:
         try:
             with os.scandir(self._root) as entries:
                 next(entries, None)
-            same = os.stat(self._root).st_ino == self._inode  # noqa: PTH116
+            # The dot: a folder that may be listed and not entered has names and no pictures.
+            same = os.stat(os.path.join(self._root, ".")).st_ino == self._inode  # noqa: PTH116, PTH118
+        except PermissionError as landing_error:
+            return DeniedError(f"the landing may not be read: {landing_error}; grant its reading and start again")
         except OSError as landing_error:
             return StorageError(f"the landing does not answer: {landing_error}")
         if not same:

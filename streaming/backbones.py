@@ -10,16 +10,28 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from conf.errors import BackboneError, UsageError
+from conf.uris import path_of
+from streaming.architectures import (
+    ARCHITECTURES,
+    Architecture,
+    Kind,
+    Order,
+    PerChannel,
+    Preprocessing,
+    architecture_named,
+)
 
 Fit = Literal["stretch", "crop", "pad"]
 Filter = Literal["bilinear", "bicubic", "lanczos"]
 Pooling = Literal["avg", "max", "flatten"]
 
-STRIDE = 32  # every architecture here halves the picture five times
-SMALLEST, LARGEST = 32, 1024
+LARGEST = 1024
+MODEL_FILES: dict[str, Kind] = {".keras": "keras", ".tflite": "tflite"}
+_OPTIONS = ("pooling", "fit", "weights")
 
 
 @dataclass(frozen=True)
@@ -29,7 +41,7 @@ class Preparation:
     Attributes
     ----------
     size : int
-        Side of the square input, in pixels.
+        Side of the square input, in pixels; in a request 0 for what the user's own model takes.
     fit : {"stretch", "crop", "pad"}
         What happens to a picture that is not square.
     filter : {"bilinear", "bicubic", "lanczos"}
@@ -45,107 +57,46 @@ class Preparation:
 
 
 @dataclass(frozen=True)
-class Architecture:
-    """A network without its top: what it expects and what it gives.
-
-    Attributes
-    ----------
-    name : str
-    sentence : str
-        What it is, for a person who chooses.
-    size : int
-        Default side of the input.
-    channels : int
-        Channels of the last feature map.
-    scale, offset : float
-        The network sees ``pixels * scale + offset``, computed inside the graph.
-    named_weights : {"embedded", "imagenet"}
-        The weights that it knows by name; its default.
-    suffix : str
-        How the name of a file with its weights ends.
-    """
-
-    name: str
-    sentence: str
-    size: int
-    channels: int
-    scale: float
-    offset: float
-    named_weights: Literal["embedded", "imagenet"]
-    suffix: str
-
-
-ARCHITECTURES = {
-    architecture.name: architecture
-    for architecture in (
-        Architecture(
-            name="efficientnet-lite0",
-            sentence="EfficientNet-Lite0 with the ImageNet weights that an installed package ships: needs no download.",
-            size=224,
-            channels=1280,
-            scale=1 / 128,
-            offset=-127 / 128,
-            named_weights="embedded",
-            suffix=".pth",
-        ),
-        Architecture(
-            name="mobilenet-v2",
-            sentence="MobileNetV2 at full width, the fastest here with full accuracy; Keras downloads its weights.",
-            size=224,
-            channels=1280,
-            scale=1 / 127.5,
-            offset=-1.0,
-            named_weights="imagenet",
-            suffix=".h5",
-        ),
-        Architecture(
-            name="mobilenet-v2-0.35",
-            sentence="MobileNetV2 at 0.35 of its width: a small and quick network; Keras downloads its weights.",
-            size=224,
-            channels=1280,
-            scale=1 / 127.5,
-            offset=-1.0,
-            named_weights="imagenet",
-            suffix=".h5",
-        ),
-    )
-}
-
-
-@dataclass(frozen=True)
 class Backbone:
     """Everything that decides the vector: network, weights, pooling, preparation and scaling.
 
     Attributes
     ----------
     architecture : str
-        A key of `ARCHITECTURES`.
+        A key of `ARCHITECTURES`; the file's name made safe where the model is the user's own.
     weights_sha256 : str
-        Of the weights file, or of the text ``random:SEED``.
-    pooling : {"avg", "max", "flatten"}
-        How the last feature map becomes one vector.
+        Of the weights file, of the text ``random:SEED``, or of the user's own model.
+    pooling : {"avg", "max", "flatten", "none"}
+        How the last feature map becomes one vector; none where the user's own model gives a vector.
     preparation : Preparation
-    scale, offset : float
+    scale, offset : float or tuple of 3 floats
         The network sees ``pixels * scale + offset``.
+    channels : {"rgb", "bgr"}
+        The order of channels that the network sees; `scale` and `offset` are in it.
+    kind : {"network", "keras", "tflite"}
+        A network known by name, or a model file of the user's own.
     """
 
     architecture: str
     weights_sha256: str
-    pooling: Pooling
+    pooling: Pooling | Literal["none"]
     preparation: Preparation
-    scale: float
-    offset: float
-
-    @property
-    def width(self) -> int:
-        """Length of the vector: the channels, or for ``flatten`` height x width x channels of the last feature map."""
-        channels = ARCHITECTURES[self.architecture].channels
-        side = -(-self.preparation.size // STRIDE)
-        return channels * side**2 if self.pooling == "flatten" else channels
+    scale: PerChannel
+    offset: PerChannel
+    channels: Order = "rgb"
+    kind: Kind = "network"
 
     def declaration(self) -> dict[str, Any]:
-        """Everything that decides the vector, as plain values that json holds."""
-        return dataclasses.asdict(self)
+        """Everything that decides the vector, as plain values that json holds.
+
+        A field with a default is left out where it has it: backbones declared before there was such a field keep their
+        ids.
+        """
+        values = dataclasses.asdict(self)
+        later = {
+            each.name: each.default for each in dataclasses.fields(self) if each.default is not dataclasses.MISSING
+        }
+        return {name: value for name, value in values.items() if name not in later or value != later[name]}
 
     @property
     def featurizer(self) -> str:
@@ -153,7 +104,8 @@ class Backbone:
         canonical = json.dumps(self.declaration(), sort_keys=True, separators=(",", ":"))
         digest = hashlib.sha256(canonical.encode()).hexdigest()
         fit = [] if self.preparation.fit == "stretch" else [self.preparation.fit]
-        return "-".join([self.architecture, str(self.preparation.size), *fit, self.pooling, digest[:8]])
+        pooling = [] if self.pooling == "none" else [self.pooling]
+        return "-".join([self.architecture, str(self.preparation.size), *fit, *pooling, digest[:8]])
 
 
 def from_declaration(declaration: Mapping[str, Any]) -> Backbone:
@@ -165,24 +117,26 @@ def from_declaration(declaration: Mapping[str, Any]) -> Backbone:
         The declaration names fields or an architecture that this version does not know.
     """
     try:
-        preparation = Preparation(**declaration["preparation"])
-        backbone = Backbone(**{**declaration, "preparation": preparation})
+        plain: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in declaration.items()
+        }
+        backbone = Backbone(**{**plain, "preparation": Preparation(**plain["preparation"])})
     except (KeyError, TypeError) as error:
         raise BackboneError(f"This version of Verger cannot read the backbone's declaration ({error}).") from error
-    if backbone.architecture not in ARCHITECTURES:
+    if backbone.kind == "network" and backbone.architecture not in ARCHITECTURES:
         raise BackboneError(f"This version of Verger does not know the architecture {backbone.architecture!r}.")
     return backbone
 
 
 @dataclass(frozen=True)
 class BackboneRequest:
-    """What the user asks for; `streaming.weights.resolve` finds and hashes the weights and so makes it a `Backbone`.
+    """What the user asks for; the weights' sha256 makes it a `Backbone`.
 
     Attributes
     ----------
     architecture : Architecture
     weights : str
-        ``embedded``, ``imagenet``, ``random:SEED`` or a path; never empty.
+        ``embedded``, ``imagenet``, ``random:SEED`` or the path of a file; of the user's own model its path.
     pooling : {"avg", "max", "flatten"}
     preparation : Preparation
     """
@@ -192,27 +146,85 @@ class BackboneRequest:
     pooling: Pooling
     preparation: Preparation
 
-    def with_weights(self, sha256: str) -> Backbone:
-        """Declare the backbone that these weights make of the request."""
+    @property
+    def file(self) -> Path:
+        """The file that `weights` names."""
+        return Path(self.weights).expanduser()
+
+    @property
+    def origin(self) -> str:
+        """Where the weights come from, as a manifest says it: their name, or the file's without its folder."""
+        named = self.weights == self.architecture.named_weights or self.weights.startswith("random:")
+        return self.weights if named else self.file.name
+
+    def check_pooling(self, pooled: bool) -> None:
+        """Refuse another pooling than the default for a model of one's own that gives a vector.
+
+        Raises
+        ------
+        UsageError
+        """
+        if not pooled and self.pooling != "avg":
+            raise UsageError(
+                f"--pooling {self.pooling}: {self.file.name} gives a vector already, there is nothing to pool; leave "
+                "--pooling out, or put ,pooling=avg behind its name."
+            )
+
+    def with_weights(self, sha256: str, size: int = 0, pooled: bool = True) -> Backbone:
+        """Declare the backbone that these weights make of the request.
+
+        Parameters
+        ----------
+        sha256 : str
+        size : int
+            Side of the input where the request leaves it to the model.
+        pooled : bool
+            Whether `pooling` has anything to do.
+        """
+        preprocessing = self.architecture.preprocessing
         return Backbone(
             architecture=self.architecture.name,
             weights_sha256=sha256,
-            pooling=self.pooling,
-            preparation=self.preparation,
-            scale=self.architecture.scale,
-            offset=self.architecture.offset,
+            pooling=self.pooling if pooled else "none",
+            preparation=dataclasses.replace(self.preparation, size=self.preparation.size or size),
+            scale=preprocessing.scale,
+            offset=preprocessing.offset,
+            channels=preprocessing.channels,
+            kind=self.architecture.kind,
         )
+
+    def gives(self, backbone: Backbone) -> bool:
+        """Whether a backbone is what this request becomes with its weights."""
+        size, pooled = backbone.preparation.size, backbone.pooling != "none"
+        return self.with_weights(backbone.weights_sha256, size, pooled) == backbone
+
+    def check_compiled(self, backbone: Backbone) -> None:
+        """Refuse a compiled backbone that contradicts what the request says beside its name.
+
+        Raises
+        ------
+        UsageError
+        """
+        has = backbone.preparation
+        for said, differs, value in (
+            (f"@{self.preparation.size}", self.preparation.size not in (0, has.size), has.size),
+            (f"fit {self.preparation.fit}", self.preparation.fit not in ("stretch", has.fit), has.fit),
+            (f"pooling {self.pooling}", self.pooling not in ("avg", backbone.pooling), backbone.pooling),
+        ):
+            if differs:
+                raise UsageError(f"--backbone {self.weights}: is compiled for {value}; leave {said} out.")
 
 
 def parse_backbone(spec: str, weights: str = "", pooling: str = "avg", fit: str = "stretch") -> BackboneRequest:
-    """Read the four settings that choose a backbone.
+    """Read the settings that choose a backbone.
 
     Parameters
     ----------
     spec : str
-        ``NAME`` or ``NAME@SIZE``.
+        ``NAME[@SIZE][,pooling=…][,fit=…][,weights=…]``; NAME is a network or the path or file:// URI of a ``.keras`` or
+        ``.tflite`` file. What it says goes before the other parameters.
     weights : str
-        Empty for the architecture's own, ``embedded``, ``imagenet``, ``random:SEED`` or the path of a file.
+        Empty for the architecture's own, ``embedded``, ``imagenet``, ``random:SEED``, or a file's path or file:// URI.
     pooling, fit : str
         One of `Pooling`, one of `Fit`.
 
@@ -221,41 +233,99 @@ def parse_backbone(spec: str, weights: str = "", pooling: str = "avg", fit: str 
     UsageError
         A setting is outside what is known; the message names it and lists what is.
     """
-    name, at, size = spec.partition("@")
-    if name not in ARCHITECTURES:
-        raise UsageError(f"--backbone {spec}: unknown name {name!r}; known: {', '.join(ARCHITECTURES)}.")
-    architecture = ARCHITECTURES[name]
+    name, options = _split(spec)
+    said = {"pooling": f"--pooling {pooling}", "fit": f"--fit {fit}", "weights": f"--weights {weights}"}
+    said |= {key: f"--backbone {spec}: {key}={value}" for key, value in options.items()}
+    values = {"pooling": pooling, "fit": fit, "weights": weights} | options
+    architecture, size, own = _architecture(spec, name)
     return BackboneRequest(
         architecture=architecture,
-        weights=_weights(architecture, weights),
-        pooling=_one_of(get_args(Pooling), "--pooling", pooling),
-        preparation=Preparation(
-            size=_size(spec, size) if at else architecture.size,
-            fit=_one_of(get_args(Fit), "--fit", fit),
-        ),
+        weights=_weights(architecture, said["weights"], values["weights"], own),
+        pooling=_one_of(get_args(Pooling), said["pooling"], values["pooling"]),
+        preparation=Preparation(size=size, fit=_one_of(get_args(Fit), said["fit"], values["fit"])),
     )
 
 
-def _one_of(known: tuple[Any, ...], flag: str, text: str) -> Any:
+def _split(spec: str) -> tuple[str, dict[str, str]]:
+    """Part the name from the options behind it; any other comma belongs to a path."""
+    name, *rest = re.split(rf",(?=(?:{'|'.join(_OPTIONS)})=)", spec)
+    pairs = [option.split("=", 1) for option in rest]
+    options = dict(pairs)
+    if len(options) < len(pairs):
+        raise UsageError(f"--backbone {spec}: says one of {', '.join(_OPTIONS)} twice.")
+    return name, options
+
+
+def _one_of(known: tuple[Any, ...], said: str, text: str) -> Any:
     if text not in known:
-        raise UsageError(f"{flag} {text}: unknown; known: {', '.join(known)}.")
+        raise UsageError(f"{said}: unknown; known: {', '.join(known)}.")
     return text
 
 
-def _size(spec: str, text: str) -> int:
-    if re.fullmatch(r"[0-9]{1,4}", text) and SMALLEST <= int(text) <= LARGEST:
+def _architecture(spec: str, text: str) -> tuple[Architecture, int, str]:
+    """Give the architecture, the side of its input, and the path of the user's own model or an empty text."""
+    name, at, size = text.rpartition("@") if "@" in text else (text, "", "")
+    if at and not _kind(name) and _kind(text):
+        name, at = text, ""  # the path holds an @
+    kind = _kind(name)
+    if kind:
+        path = _path(f"--backbone {spec}", name)
+        return _own_model(Path(path).stem, kind), _size(spec, size, 1) if at else 0, path
+    architecture = architecture_named(name)
+    if architecture is None:
+        raise UsageError(
+            f"--backbone {spec}: unknown name {name!r}; known: efficientnet-lite0 and the networks of "
+            "keras.applications, such as vgg16 or resnet50-v2 (`verger backbone list`), a .keras or a .tflite file; "
+            f"behind it {' '.join(f',{each}=…' for each in _OPTIONS)}."
+        )
+    return architecture, _size(spec, size, architecture.smallest) if at else architecture.size, ""
+
+
+def _kind(name: str) -> Kind | None:
+    return MODEL_FILES.get(Path(name).suffix.lower())
+
+
+def _own_model(stem: str, kind: Kind) -> Architecture:
+    """Declare a model file under its name made safe; its preprocessing is inside, it sees pixels from 0 to 255."""
+    return Architecture(
+        name=re.sub(r"[^a-z0-9]+", "-", stem.lower())[:32].strip("-") or "model",
+        sentence="A model of one's own.",
+        size=0,
+        preprocessing=Preprocessing(),
+        named_weights="",
+        kind=kind,
+    )
+
+
+def _size(spec: str, text: str, smallest: int) -> int:
+    if re.fullmatch(r"[0-9]{1,4}", text) and smallest <= int(text) <= LARGEST:
         return int(text)
-    raise UsageError(f"--backbone {spec}: the size after @ is a whole number from {SMALLEST} to {LARGEST}.")
+    raise UsageError(f"--backbone {spec}: the size after @ is a whole number from {smallest} to {LARGEST}.")
 
 
-def _weights(architecture: Architecture, text: str) -> str:
+def _weights(architecture: Architecture, said: str, text: str, own: str) -> str:
+    if own and text:
+        raise UsageError(
+            f"{said}: {Path(own).name} brings its own weights; leave --weights out, or put ,weights=… behind the name "
+            "of the --backbone that it is for."
+        )
+    if own:
+        return own
     if text in ("", architecture.named_weights):
         return architecture.named_weights
     if re.fullmatch(r"random:[0-9]{1,9}", text):
         return f"random:{int(text.removeprefix('random:'))}"
     if text.endswith(architecture.suffix):
-        return text
+        return _path(said, text)
     raise UsageError(
-        f"--weights {text}: {architecture.name} takes {architecture.named_weights}, random:SEED (a whole number) "
+        f"{said}: {architecture.name} takes {architecture.named_weights}, random:SEED (a whole number) "
         f"or the path of a {architecture.suffix} file."
     )
+
+
+def _path(said: str, text: str) -> str:
+    if "://" not in text:
+        return text
+    if not text.startswith(("file:///", "file://localhost/")):
+        raise UsageError(f"{said}: only file:// is reached in this version: give a file of this machine.")
+    return str(path_of(text))

@@ -1,6 +1,7 @@
-"""TensorFlow's own process: fresh, silent, without a GPU, and gone afterwards.
+"""A process of one call: fresh, silent, without a GPU, and gone afterwards.
 
-The driver runs for months and never holds TensorFlow; what must use it runs here.
+The driver runs for months and never holds TensorFlow; what must use it runs here. So does what a damaged model file
+could take down.
 """
 
 import multiprocessing
@@ -37,7 +38,7 @@ def in_child(function: Callable[[_Argument], _Result], argument: _Argument) -> _
             raise
         except Exception as error:  # TensorFlow's own errors, and a child that died
             last = log.read().strip().splitlines()[-1:]
-            raise BackboneError(f"Compiling failed: {first_line(error)} {' '.join(last)}") from error
+            raise BackboneError(f"Compiling failed: {' '.join([first_line(error), *last])}") from error
 
 
 def _quiet(log: str) -> None:
@@ -50,7 +51,7 @@ def _quiet(log: str) -> None:
 
 
 def load_tensorflow() -> Any:
-    """Import TensorFlow, with Keras on top of it.
+    """Import TensorFlow, with Keras on top of it, whatever the user's keras.json says of layouts and types.
 
     Raises
     ------
@@ -59,11 +60,14 @@ def load_tensorflow() -> Any:
     """
     os.environ["KERAS_BACKEND"] = "tensorflow"  # the converter reads no other
     try:
-        import keras  # noqa: F401
+        import keras
         import tensorflow
     except ImportError as error:
         raise BackboneError(
             "TensorFlow is not installed: pip install 'verger[compile]', or bring the lake a backbone "
             "compiled elsewhere (`verger backbone compile`)"
         ) from error
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy("float32")
     return tensorflow

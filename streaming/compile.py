@@ -5,56 +5,82 @@ TensorFlow is imported inside functions only: a driver that runs for months call
 
 import hashlib
 import tempfile
-import time
 import warnings
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from conf.errors import BackboneError, first_line
+from conf.errors import UsageError
 from streaming import efficientnet_lite0
 from streaming.backbones import Backbone, BackboneRequest
 from streaming.child import in_child, load_tensorflow
-from streaming.runtime import Runtime
-from streaming.shelf import Compiled, Manifest
-from streaming.weights import ALPHA, WeightsSource, resolve
+from streaming.keras_files import open_keras
+from streaming.networks import trained, untrained
+from streaming.probes import probe_pictures, worst_error
+from streaming.random_weights import randomise
+from streaming.runtime import RuntimeKind
+from streaming.shelf import Compiled, Manifest, model_path
+from streaming.trial import Candidate, Trial, try_out
+from streaming.weights import resolve
 
 if TYPE_CHECKING:
     import keras
 
-TOLERANCE = 1e-4
-PROBES = 8
+_DEFAULT_SIZE = 224  # of the user's own model that takes any
 
 
-def compile_backbone(request: BackboneRequest) -> Compiled:
+def compile_backbone(request: BackboneRequest, runtime: RuntimeKind = "litert") -> Compiled:
     """Compile in this process, which then holds TensorFlow; see `compile_in_child`.
 
     The model takes uint8 pixels of shape (1, size, size, 3) and gives a float32 vector of shape (1, width). It runs on
     probe pictures before it is returned, since a conversion can lose the weights without an error.
 
+    Parameters
+    ----------
+    request : BackboneRequest
+        Of a network known by name, or of a ``.keras`` file.
+    runtime : {"litert", "tensorflow"}
+        With the second, the result also holds the model that TensorFlow runs.
+
     Raises
     ------
     UsageError
-        The weights file is missing.
+        The weights file is missing, or the user's own model is not one that can be used.
     BackboneError
-        TensorFlow or the weights cannot be had, the weights do not fit, or LiteRT and Keras disagree.
+        TensorFlow or the weights cannot be had, the weights do not fit, or a compiled model and Keras disagree.
     """
-    backbone, source = resolve(request)
     tensorflow = load_tensorflow()
     with tensorflow.device("/CPU:0"):  # a GPU's TF32 is further from float32 than the tolerance
-        model = _with_input_and_pooling(_network(backbone, source), backbone)
-        tflite = _convert(model)
+        network, backbone = _own(request) if request.architecture.kind == "keras" else _known(request)
+        single = _with_input_and_pooling(network, backbone, batch=1)
         probes = probe_pictures(backbone.preparation.size)
-        reference = np.concatenate([np.asarray(model(probe[np.newaxis])) for probe in probes])
-    vectors, seconds = _run(tflite, backbone, probes)
-    return Compiled(tflite, _manifest(backbone, tflite, worst_error(vectors, reference), seconds))
+        reference = np.concatenate([np.asarray(single(probe[np.newaxis])) for probe in probes])
+        files: dict[RuntimeKind, bytes] = {"litert": _convert(single)}
+        if runtime == "tensorflow":
+            files["tensorflow"] = _saved(_with_input_and_pooling(network, backbone, batch=None))
+    trials = {kind: _tried(content, backbone, reference.shape[1], kind) for kind, content in files.items()}
+    errors = {kind: worst_error(trial.vectors, reference) for kind, trial in trials.items()}
+    manifest = Manifest(
+        backbone=backbone,
+        width=reference.shape[1],
+        tflite_sha256=hashlib.sha256(files["litert"]).hexdigest(),
+        tflite_bytes=len(files["litert"]),
+        probe_error=errors["litert"],
+        seconds_per_picture=trials["litert"].seconds,
+        versions=_versions(),
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        weights=request.origin,
+        task_bytes={kind: trial.task_bytes for kind, trial in trials.items()},
+        keras_sha256=hashlib.sha256(files["tensorflow"]).hexdigest() if runtime == "tensorflow" else "",
+    )
+    return Compiled(files["litert"], manifest, files.get("tensorflow", b""))
 
 
-def compile_in_child(request: BackboneRequest) -> Compiled:
+def compile_in_child(request: BackboneRequest, runtime: RuntimeKind = "litert") -> Compiled:
     """Compile in a fresh process that ends afterwards and says nothing on the terminal.
 
     Raises
@@ -62,122 +88,74 @@ def compile_in_child(request: BackboneRequest) -> Compiled:
     UsageError, BackboneError
         As `compile_backbone`; also when the process dies, with the last line that it wrote.
     """
-    return in_child(compile_backbone, request)
+    return in_child(partial(compile_backbone, runtime=runtime), request)
 
 
-def probe_pictures(size: int) -> NDArray[np.uint8]:
-    """Draw the pictures on which LiteRT is held against Keras: colour waves with noise, the same ones every time.
-
-    Returns
-    -------
-    ndarray of shape (8, size, size, 3), uint8
-    """
-    draw = np.random.default_rng(0)
-    y, x = np.mgrid[0 : 1 : size * 1j, 0 : 1 : size * 1j][..., np.newaxis]
-    slope_x, slope_y, phase = draw.uniform(-1, 1, (3, PROBES, 1, 1, 3))
-    waves = 127.5 + 100 * np.sin(2 * np.pi * (slope_x * x + slope_y * y + phase))
-    noise = draw.normal(0, 1, waves.shape) * np.linspace(0, 50, PROBES).reshape(-1, 1, 1, 1)
-    pictures: NDArray[np.uint8] = np.clip(waves + noise, 0, 255).astype(np.uint8)
-    return pictures
+def _known(request: BackboneRequest) -> "tuple[keras.Model, Backbone]":
+    """Build a network known by name, scaled pixels -> last feature map or vector, with its weights."""
+    backbone, source = resolve(request, call=lambda function, argument: function(argument))
+    if source.seed is None:
+        return trained(backbone, source.path or efficientnet_lite0.embedded_weights()), backbone
+    network = untrained(backbone)
+    randomise(network, backbone, source.seed)
+    return network, backbone
 
 
-def worst_error(vectors: NDArray[np.float32], reference: NDArray[np.float32]) -> float:
-    """Compare what LiteRT gave with what Keras gave.
-
-    Parameters
-    ----------
-    vectors, reference : ndarray of shape (n, width), float32
-
-    Returns
-    -------
-    float
-        The greatest ``‖vector - reference‖ / ‖reference‖``.
-
-    Raises
-    ------
-    BackboneError
-        A vector is not finite or all zero, or the error is above `TOLERANCE`.
-    """
-    norms = np.linalg.norm(reference, axis=1)
-    if not (np.isfinite(vectors).all() and np.isfinite(norms).all() and vectors.any(axis=1).all() and norms.all()):
-        raise BackboneError("The backbone gives vectors that are zero or not finite; its --weights are not usable.")
-    error = float((np.linalg.norm(vectors - reference, axis=1) / norms).max())
-    if error > TOLERANCE:
-        raise BackboneError(
-            f"LiteRT differs from Keras by {error:.1e} on the probe pictures, over {TOLERANCE:.0e}; "
-            "these versions of tensorflow and ai-edge-litert do not go together: install those of requirements.txt."
-        )
-    return error
+def _own(request: BackboneRequest) -> "tuple[keras.Model, Backbone]":
+    """Open the user's own model, pixels from 0 to 255 -> feature map or vector."""
+    model, sha256 = open_keras(request.file)
+    size = _side(request, model)
+    rank = len(_only(request, "output", model.outputs))
+    if rank not in (2, 4):
+        raise _unfit(request, f"its output has {rank} dimensions; a vector has 2 and a feature map 4, batch included")
+    request.check_pooling(pooled=rank == 4)
+    return model, request.with_weights(sha256, size, pooled=rank == 4)
 
 
-def _network(backbone: Backbone, source: WeightsSource) -> "keras.Model":
-    """Build (n, size, size, 3) scaled pixels -> last feature map, with its weights."""
-    if source.seed is not None:
-        return _randomised(_build(backbone, None), backbone, source.seed)
-    path = source.path or efficientnet_lite0.embedded_weights()
-    try:
-        return _build(backbone, path)
-    except (OSError, ValueError, KeyError, TypeError) as error:  # h5py and Keras each raise several
-        fault = f"the file does not fit {backbone.architecture} ({first_line(error)})"
-        raise BackboneError(f"--weights {path}: {fault}.") from error
+def _side(request: BackboneRequest, model: "keras.Model") -> int:
+    shape = _only(request, "input", model.inputs)
+    if len(shape) != 4 or shape[0] is not None or shape[1] != shape[2] or shape[3] != 3:
+        raise _unfit(request, f"its input is {shape}; square pictures in RGB are (None, side, side, 3)")
+    asked = request.preparation.size
+    if asked and shape[1] not in (None, asked):
+        raise _unfit(request, f"its input is {shape[1]} pixels wide; leave @{asked} out")
+    return shape[1] or asked or _DEFAULT_SIZE
 
 
-def _build(backbone: Backbone, weights: Path | None) -> "keras.Model":
-    size = backbone.preparation.size
-    if backbone.architecture == "efficientnet-lite0":
-        return efficientnet_lite0.build(size, None if weights is None else efficientnet_lite0.read_pth(weights))
-    import keras
-
-    alpha = ALPHA[backbone.architecture]
-    network = keras.applications.MobileNetV2((size, size, 3), alpha, include_top=False, weights=None)
-    return network if weights is None else _loaded(network, weights)
+def _only(request: BackboneRequest, what: str, tensors: list[Any]) -> tuple[int | None, ...]:
+    if len(tensors) != 1:
+        raise _unfit(request, f"it has {len(tensors)} {what}s, and a backbone has one")
+    return tuple(tensors[0].shape)
 
 
-def _loaded(network: "keras.Model", weights: Path) -> "keras.Model":
-    """Load a Keras file; what it leaves out stays NaN and is refused, where Keras may only warn."""
-    from keras import ops
-
-    network.set_weights([np.full(weight.shape, np.nan) for weight in network.weights])
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Skipping nested container", UserWarning)
-        network.load_weights(weights)
-    left_out = [weight.path for weight in network.weights if ops.any(ops.isnan(weight))]
-    if left_out:
-        raise ValueError(f"it leaves out {left_out[0]}")
-    return network
+def _unfit(request: BackboneRequest, why: str) -> UsageError:
+    return UsageError(f"--backbone {request.weights}: {why}.")
 
 
-def _randomised(network: "keras.Model", backbone: Backbone, seed: int) -> "keras.Model":
-    """Draw every kernel, then set the batch normalisations to what they see on the probe pictures.
-
-    Without the second step the signal fades layer by layer and the vectors are about 1e-12. Without the shift by one
-    standard deviation the network is chaotic: it multiplies rounding by 200 and not by 5. NumPy draws, so that a seed
-    means the same kernels under every version of TensorFlow.
-    """
-    draw = np.random.default_rng(seed)
-    for layer in network.layers:
-        if hasattr(layer, "kernel"):
-            layer.kernel.assign(draw.standard_normal(layer.kernel.shape, dtype=np.float32))
-        if hasattr(layer, "moving_variance"):
-            layer.beta.assign(np.ones(layer.beta.shape, np.float32))
-            layer.momentum = 0.0
-    pictures = probe_pictures(backbone.preparation.size).astype(np.float32)
-    network(pictures * backbone.scale + backbone.offset, training=True)
-    return network
-
-
-def _with_input_and_pooling(network: "keras.Model", backbone: Backbone) -> "keras.Model":
+def _with_input_and_pooling(network: "keras.Model", backbone: Backbone, batch: int | None) -> "keras.Model":
     import keras
 
     size = backbone.preparation.size
-    pooling = {
+    pixels = keras.Input((size, size, 3), batch_size=batch, dtype="uint8")
+    seen = keras.ops.cast(pixels, network.inputs[0].dtype)
+    if backbone.channels == "bgr":
+        seen = keras.ops.flip(seen, axis=-1)
+    if (backbone.scale, backbone.offset) != (1.0, 0.0):
+        seen = keras.layers.Rescaling(backbone.scale, backbone.offset)(seen)
+    features = network(seen)
+    if len(features.shape) == 4:
+        features = _pooling(backbone)(features)
+    return keras.Model(pixels, keras.ops.cast(features, "float32"))
+
+
+def _pooling(backbone: Backbone) -> "keras.layers.Layer":
+    import keras
+
+    return {
         "avg": keras.layers.GlobalAveragePooling2D,
         "max": keras.layers.GlobalMaxPooling2D,
         "flatten": keras.layers.Flatten,
-    }[backbone.pooling]
-    pixels = keras.Input((size, size, 3), batch_size=1, dtype="uint8")
-    scaled = keras.layers.Rescaling(backbone.scale, backbone.offset)(pixels)
-    return keras.Model(pixels, pooling()(network(scaled)))
+    }[backbone.pooling]()
 
 
 def _convert(model: "keras.Model") -> bytes:
@@ -186,35 +164,27 @@ def _convert(model: "keras.Model") -> bytes:
     return converted
 
 
-def _run(tflite: bytes, backbone: Backbone, probes: NDArray[np.uint8]) -> tuple[NDArray[np.float32], float]:
-    """Run LiteRT as a worker does, from a file; also give its median seconds per picture."""
+def _saved(model: "keras.Model") -> bytes:
     with tempfile.TemporaryDirectory(prefix="verger-compile-") as folder:
-        model = Path(folder) / "model.tflite"
-        model.write_bytes(tflite)
-        runtime = Runtime(model, backbone)
-        vectors = np.stack([runtime(probe) for probe in probes])
-        return vectors, float(np.median([_seconds(runtime, probe) for probe in probes]))
+        path = Path(folder) / "model.keras"
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)  # TensorFlow's, of NumPy
+            model.save(path)
+        return path.read_bytes()
 
 
-def _seconds(runtime: Runtime, probe: NDArray[np.uint8]) -> float:
-    start = time.perf_counter()
-    runtime(probe)
-    return time.perf_counter() - start
+def _tried(content: bytes, backbone: Backbone, width: int, runtime: RuntimeKind) -> Trial:
+    with tempfile.TemporaryDirectory(prefix="verger-compile-") as folder:
+        model = model_path(Path(folder), "model", runtime)
+        model.write_bytes(content)
+        return try_out(Candidate(model, backbone, width, runtime))
 
 
-def _manifest(backbone: Backbone, tflite: bytes, probe_error: float, seconds: float) -> Manifest:
+def _versions() -> dict[str, str]:
     import keras
 
-    return Manifest(
-        backbone=backbone,
-        tflite_sha256=hashlib.sha256(tflite).hexdigest(),
-        tflite_bytes=len(tflite),
-        probe_error=probe_error,
-        seconds_per_picture=seconds,
-        versions={
-            "tensorflow": load_tensorflow().__version__,
-            "keras": keras.__version__,
-            "litert": version("ai-edge-litert"),
-        },
-        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
+    return {
+        "tensorflow": load_tensorflow().__version__,
+        "keras": keras.__version__,
+        "litert": version("ai-edge-litert"),
+    }

@@ -86,17 +86,20 @@ def decode(data: bytes, preparation: Preparation, pixel_limit: int) -> Picture:
     Raises
     ------
     Rejected
-        EMPTY, NOT_A_PICTURE, TOO_MANY_PIXELS, TRUNCATED or CORRUPT. Whatever the bytes, nothing else is raised and no
-        warning leaves.
+        EMPTY, NOT_A_PICTURE, TOO_MANY_PIXELS, TRUNCATED or CORRUPT. Whatever the bytes, no warning leaves.
+    MemoryError
+        There was no room, for which the picture need not be to blame. Nothing else is raised.
     """
     if not data:
         raise Rejected(Reason.EMPTY, "0 bytes")
     with _pillow_guarded(pixel_limit):
         try:
             return _decoded(data, preparation, pixel_limit)
-        except Rejected:
+        except (Rejected, MemoryError):
             raise
         except Exception as error:  # Pillow's plugins raise whatever their parsing runs into
+            if str(error).startswith("out of memory"):  # its codecs' way to say it
+                raise MemoryError(str(error)) from error
             raise diagnosis(error, data) from error
 
 
@@ -142,6 +145,8 @@ def _check_pixels(stored: ImageFile.ImageFile, pixel_limit: int) -> None:
 def _orientation(stored: ImageFile.ImageFile) -> Any:
     try:  # a TIFF has none left: its plugin has turned the picture while loading
         return stored.getexif().get(ExifTags.Base.Orientation, 1)
+    except MemoryError:
+        raise
     except Exception:  # broken EXIF says nothing about the pixels, which are whole
         return 1
 

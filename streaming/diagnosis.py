@@ -1,8 +1,8 @@
 """Diagnosis: which rejection the failure of a decoder means, in words for the person who looks at the row.
 
 Pillow's plugins raise whatever their parsing runs into: OSError, SyntaxError, ValueError, struct.error, EOFError,
-MemoryError, RecursionError and more. What matters is whether the file ends too early (an upload cut short), contradicts
-itself, or never was a picture.
+RecursionError and more. What matters is whether the file ends too early (an upload cut short), contradicts itself, or
+never was a picture. A MemoryError says nothing about the file and is passed on.
 """
 
 import re
@@ -77,6 +77,8 @@ def _what_open_hid(data: bytes) -> Exception | None:
         if accepts and accepts(data[:16]):
             try:
                 plugin(BytesIO(data), "")
+            except MemoryError:
+                raise
             except Exception as error:  # whatever its parsing runs into
                 return error
     return None

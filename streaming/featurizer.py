@@ -1,19 +1,23 @@
-"""The featurizer that a wish means: its backbone resolved, compiled into the lake where it is not there yet."""
+"""The featurizers that the settings mean: backbones resolved, compiled into the lake where they are not there yet."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
+from conf.errors import BackboneError, UsageError
 from conf.settings import Settings
 from streaming.backbones import BackboneRequest, parse_backbone
 from streaming.compile import compile_in_child
-from streaming.shelf import Manifest, load, model_path, save
+from streaming.runtime import RuntimeKind
+from streaming.shelf import Compiled, Manifest, beside, find, load, model_path, save, sha256_of
+from streaming.tflite_files import adopt
 from streaming.weights import resolve
 
 
 @dataclass(frozen=True)
 class Featurizer:
-    """A compiled backbone and where its model lies."""
+    """A compiled backbone and where the model that the runtime needs lies."""
 
     manifest: Manifest
     model: Path
@@ -23,34 +27,128 @@ class Featurizer:
         """The featurizer's id."""
         return self.manifest.backbone.featurizer
 
+    @property
+    def width(self) -> int:
+        """Length of its vectors."""
+        return self.manifest.width
 
-def request_of(settings: Settings) -> BackboneRequest:
-    """Return the wish that the settings express; raises UsageError as `parse_backbone` does."""
-    return parse_backbone(settings.backbone, settings.weights, settings.pooling, settings.fit)
+
+def requests_of(settings: Settings) -> list[BackboneRequest]:
+    """Return the requests that the settings express, one for each `--backbone`.
+
+    Raises
+    ------
+    UsageError
+        As `parse_backbone`, or one is asked for twice.
+    """
+    requests = [parse_backbone(each, settings.weights, settings.pooling, settings.fit) for each in settings.backbone]
+    for place, spec in enumerate(settings.backbone):
+        if requests[place] in requests[:place]:
+            raise UsageError(f"--backbone {spec}: is asked for twice.")
+    return requests
 
 
-def ensure(request: BackboneRequest, folder: Path, say: Callable[[str], None]) -> Featurizer:
-    """Return the featurizer from `folder`, compiling it there first where needed.
-
-    Parameters
-    ----------
-    request
-        The wish.
-    folder
-        The lake's `backbones`.
-    say
-        Told one sentence before a compilation, which takes a while.
+def ensure_all(
+    requests: Sequence[BackboneRequest], folder: Path, say: Callable[[str], None], runtime: RuntimeKind = "litert"
+) -> list[Featurizer]:
+    """Return the featurizer of each request, as `ensure` does.
 
     Raises
     ------
     UsageError, BackboneError
-        The weights are missing, TensorFlow is, the compiled model differs from Keras, or its copy is damaged.
+        As `ensure`; also when two requests mean the same featurizer.
     """
+    featurizers = [ensure(each, folder, say, runtime) for each in requests]
+    for place, featurizer in enumerate(featurizers):
+        if featurizer.id in [each.id for each in featurizers[:place]]:
+            raise UsageError(f"--backbone: two of them mean the same featurizer, {featurizer.id}; leave one out.")
+    return featurizers
+
+
+def ensure(
+    request: BackboneRequest, folder: Path, say: Callable[[str], None], runtime: RuntimeKind = "litert"
+) -> Featurizer:
+    """Return the featurizer from `folder`, compiling or copying it there first where needed.
+
+    Parameters
+    ----------
+    request
+        What is asked for.
+    folder
+        The lake's `backbones`, or any folder that compiled backbones are to be taken to a lake from.
+    say
+        Told one sentence before a compilation, which takes a while.
+    runtime
+        What is to run it; the LiteRT model is always there.
+
+    Raises
+    ------
+    UsageError, BackboneError
+        The weights are missing, TensorFlow is, the compiled model differs from Keras, its copy is damaged, or the
+        user's own model is not one that can be used.
+    """
+    if runtime == "tensorflow" and find_spec("tensorflow") is None:
+        raise BackboneError("--runtime tensorflow: TensorFlow is not installed: pip install 'verger[compile]'")
+    seek = {"network": _network, "keras": _keras_file, "tflite": _tflite_file}[request.architecture.kind]
+    manifest = seek(request, folder, say, runtime)
+    return Featurizer(manifest, model_path(folder, manifest.backbone.featurizer, runtime))
+
+
+def _network(request: BackboneRequest, folder: Path, say: Callable[[str], None], runtime: RuntimeKind) -> Manifest:
+    """Find a network known by name, one with Keras' own weights by their name: that takes no download."""
+    if request.weights == "imagenet":
+        found = _found(request, folder, lambda each: each.weights == "imagenet", runtime)
+        if found is not None:
+            return found
     backbone, _ = resolve(request)
-    manifest = load(folder, backbone.featurizer)
-    if manifest is None:
-        say(f"compiling {backbone.featurizer} (once per lake, about half a minute)")
-        compiled = compile_in_child(request)
-        save(compiled, folder)
-        manifest = compiled.manifest
-    return Featurizer(manifest, model_path(folder, backbone.featurizer))
+    return load(folder, backbone.featurizer, runtime) or _compiled(request, backbone.featurizer, folder, say, runtime)
+
+
+def _keras_file(request: BackboneRequest, folder: Path, say: Callable[[str], None], runtime: RuntimeKind) -> Manifest:
+    found = _found_file(request, folder, runtime)
+    return found or _compiled(request, request.file.name, folder, say, runtime)
+
+
+def _tflite_file(request: BackboneRequest, folder: Path, say: Callable[[str], None], runtime: RuntimeKind) -> Manifest:
+    """Take a backbone that was compiled elsewhere, or a model of the user's own."""
+    brought = beside(request.file)
+    if runtime == "tensorflow" and not (brought and brought.keras):
+        raise UsageError(
+            f"--backbone {request.weights}: TensorFlow cannot run a .tflite file; leave --runtime out, or bring the "
+            ".keras file that `verger backbone compile --runtime tensorflow` puts beside it."
+        )
+    if brought is None:
+        return _found_file(request, folder, runtime) or _kept(adopt(request), folder)
+    request.check_compiled(brought.backbone)
+    return load(folder, brought.backbone.featurizer, runtime) or _kept(brought, folder)
+
+
+def _compiled(
+    request: BackboneRequest, name: str, folder: Path, say: Callable[[str], None], runtime: RuntimeKind
+) -> Manifest:
+    say(f"compiling {name} (once per lake, about half a minute)")
+    return _kept(compile_in_child(request, runtime), folder)
+
+
+def _kept(compiled: Compiled, folder: Path) -> Manifest:
+    save(compiled, folder)
+    return compiled.manifest
+
+
+def _found_file(request: BackboneRequest, folder: Path, runtime: RuntimeKind) -> Manifest | None:
+    """Find what was made of the user's own model, by its content."""
+    if not request.file.is_file():
+        raise UsageError(f"--backbone {request.weights}: there is no such file.")
+    sha256 = sha256_of(request.file)
+    found = _found(request, folder, lambda each: each.backbone.weights_sha256 == sha256, runtime)
+    if found is not None:
+        request.check_pooling(pooled=found.backbone.pooling != "none")
+    return found
+
+
+def _found(
+    request: BackboneRequest, folder: Path, fits: Callable[[Manifest], bool], runtime: RuntimeKind
+) -> Manifest | None:
+    """Find a compiled backbone that a request would give, without knowing its weights, and verify it."""
+    found = find(folder, lambda each: fits(each) and request.gives(each.backbone))
+    return found and load(folder, found.backbone.featurizer, runtime)

@@ -86,12 +86,17 @@ def micro_batch(progress: Mapping[str, Any]) -> MicroBatch | None:
     metrics = progress.get("observedMetrics", {}).get(METRICS)
     if not metrics or not metrics["pictures"]:
         return None
-    median, high = metrics["freshness"]
+    return measured(progress["batchId"], metrics, progress["durationMs"]["triggerExecution"] / 1000)
+
+
+def measured(number: int, metrics: Mapping[str, Any], seconds: float) -> MicroBatch:
+    """Return the micro-batch of a number whose metrics `streaming.query.observed` took."""
+    median, high = metrics["freshness"] or (0.0, 0.0)
     return MicroBatch(
-        number=progress["batchId"],
+        number=number,
         pictures=metrics["pictures"],
         rejections={reason.value: metrics[reason.value] for reason in Reason if metrics[reason.value]},
-        seconds=progress["durationMs"]["triggerExecution"] / 1000,
+        seconds=seconds,
         freshness_p50=median,
         freshness_p95=high,
     )

@@ -1,5 +1,6 @@
 """The Structured Streaming query: arrivals in, features out. Tests feed the same builder from memory streams."""
 
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 from pyspark import SparkFiles
+from pyspark.sql import Observation
 from pyspark.sql import functions as F
 
 from conf.rejections import Reason
 from conf.tables import FEATURES
-from streaming.progress import METRICS
+from streaming.progress import METRICS, MicroBatch, measured
 from streaming.worker import INPUT, Work, featurize
 
 if TYPE_CHECKING:
@@ -44,15 +46,21 @@ class Admission:
     max_files: int = 1000
 
 
-def read_arrivals(spark: "SparkSession", place: str, admission: Admission) -> "DataFrame":
-    """Return the arrivals table as a stream of its appends, from the current snapshot on."""
-    return (
+def read_arrivals(spark: "SparkSession", place: str, admission: Admission, since: int | None = None) -> "DataFrame":
+    """Return the arrivals table as a stream of its appends.
+
+    Parameters
+    ----------
+    since
+        The version from which a query without a checkpoint reads; None: it begins with the current snapshot.
+    """
+    reader = (
         spark.readStream.format("delta")
         .option("skipChangeCommits", "true")
         .option("maxBytesPerTrigger", f"{admission.max_bytes}b")
         .option("maxFilesPerTrigger", admission.max_files)
-        .load(place)
     )
+    return (reader if since is None else reader.option("startingVersion", since)).load(place)
 
 
 def featurized(arrivals: "DataFrame", work: Work, partitions: int) -> "DataFrame":
@@ -76,11 +84,11 @@ def featurized(arrivals: "DataFrame", work: Work, partitions: int) -> "DataFrame
     return arrivals.select(*INPUT).repartition(partitions).mapInArrow(run, FEATURES_DDL)
 
 
-def observed(features: "DataFrame") -> "DataFrame":
+def observed(features: "DataFrame", observation: "Observation | str" = METRICS) -> "DataFrame":
     """Attach the counts and the freshness that `streaming.progress` reads from each micro-batch."""
     age = F.unix_micros("featurized_at") / 1e6 - F.unix_micros("landed_at") / 1e6
     return features.observe(
-        METRICS,
+        observation,
         F.count("*").alias("pictures"),
         F.percentile_approx(age, [0.5, 0.95]).alias("freshness"),
         *[F.count_if(F.col("rejection") == reason.value).alias(reason.value) for reason in Reason],
@@ -88,11 +96,22 @@ def observed(features: "DataFrame") -> "DataFrame":
 
 
 def start(
-    features: "DataFrame", place: str, checkpoint: str, *, name: str, trigger: dict[str, str | bool]
+    features: "DataFrame", place: str, checkpoint: Path, *, name: str, trigger: dict[str, str | bool]
 ) -> "StreamingQuery":
     """Start writing `features` to the Delta table at `place`.
 
     Delta's sink commits each micro-batch once: it records the query's id and the batch's number in the table's log.
     """
     writer = observed(features).writeStream.format("delta").outputMode("append").queryName(name)
-    return writer.option("checkpointLocation", checkpoint).trigger(**trigger).start(place)  # type: ignore[arg-type]
+    return writer.option("checkpointLocation", str(checkpoint)).trigger(**trigger).start(place)  # type: ignore[arg-type]
+
+
+def append(features: "DataFrame", place: str, application: str, transaction: int) -> MicroBatch:
+    """Append `features` to the Delta table at `place` in one commit, and return what it did.
+
+    Delta passes over a commit whose transaction is not later than the application's last one.
+    """
+    observation, start = Observation(), time.perf_counter()
+    writer = observed(features, observation).write.format("delta").mode("append")
+    writer.option("txnAppId", application).option("txnVersion", transaction).save(place)
+    return measured(transaction, observation.get, time.perf_counter() - start)

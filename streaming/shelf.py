@@ -1,15 +1,20 @@
-"""Compiled backbones kept in the lake: `backbones/<featurizer>.tflite` and, written last, its `.json` manifest."""
+"""Compiled backbones in a folder, mostly the lake's: `<featurizer>.tflite` and, written last, its `.json` manifest.
+
+Where TensorFlow is to run it, `<featurizer>.keras` lies beside them.
+"""
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from conf.errors import BackboneError
 from conf.files import write_atomically
 from streaming.backbones import Backbone, from_declaration
+
+_SUFFIXES = {"litert": ".tflite", "tensorflow": ".keras"}
 
 
 @dataclass(frozen=True)
@@ -19,42 +24,54 @@ class Manifest:
     Attributes
     ----------
     backbone : Backbone
+    width : int
+        Length of the vector.
     tflite_sha256 : str
     tflite_bytes : int
     probe_error : float
-        Worst ``‖LiteRT - Keras‖ / ‖Keras‖`` over the probe pictures.
+        Worst ``‖LiteRT - Keras‖ / ‖Keras‖`` over the probe pictures; 0 where the user's own ``.tflite`` is the measure.
     seconds_per_picture : float
         LiteRT on one thread of the machine that compiled, decoding left out.
     versions : Mapping[str, str]
         Of tensorflow, keras and litert.
     created_at : str
         UTC, ISO 8601.
+    weights : str
+        The name under which the weights were asked for (``imagenet``, ``embedded``, ``random:SEED``), or their file's.
+    task_bytes : Mapping[str, int]
+        By runtime, the memory that one task needs for the backbone beside the file's pages; see `streaming.memory`.
+    keras_sha256 : str
+        Of the ``.keras`` file for the TensorFlow runtime; empty where there is none.
     """
 
     backbone: Backbone
+    width: int
     tflite_sha256: str
     tflite_bytes: int
     probe_error: float
     seconds_per_picture: float
     versions: Mapping[str, str]
     created_at: str
+    weights: str = ""
+    task_bytes: Mapping[str, int] = field(default_factory=dict)
+    keras_sha256: str = ""
 
     def to_json(self) -> str:
-        """Give the manifest as it stands in the lake; `featurizer` and `width` are for people and foreign readers."""
+        """Give the manifest as it stands in the lake; `featurizer` is for people and foreign readers."""
         return json.dumps(
             {
                 "featurizer": self.backbone.featurizer,
-                "width": self.backbone.width,
                 **vars(self),
                 "backbone": self.backbone.declaration(),
                 "versions": dict(self.versions),
+                "task_bytes": dict(self.task_bytes),
             },
             indent=2,
         )
 
     @classmethod
     def from_json(cls, text: str) -> "Manifest":
-        """Read `to_json` back; fields of a newer version are passed over.
+        """Read `to_json` back; fields of a newer version are passed over, those that an older one lacked are empty.
 
         Raises
         ------
@@ -65,15 +82,16 @@ class Manifest:
         """
         fields: dict[str, Any] = json.loads(text)
         fields["backbone"] = from_declaration(fields["backbone"])
-        return cls(**{name: fields[name] for name in cls.__dataclass_fields__})
+        return cls(**{name: fields[name] for name in cls.__dataclass_fields__ if name in fields})
 
 
 @dataclass(frozen=True)
 class Compiled:
-    """A backbone compiled, in memory: the model's bytes and what is known of it."""
+    """A backbone compiled, in memory: the model's bytes, those for TensorFlow or none, and what is known of it."""
 
     tflite: bytes
     manifest: Manifest
+    keras: bytes = b""
 
     @property
     def backbone(self) -> Backbone:
@@ -81,9 +99,15 @@ class Compiled:
         return self.manifest.backbone
 
 
-def model_path(folder: Path, featurizer: str) -> Path:
-    """Where a featurizer's model lies under the lake's `backbones` folder."""
-    return folder / f"{featurizer}.tflite"
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file, read piece by piece: some models are larger than a machine's memory to spare."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def model_path(folder: Path, featurizer: str, runtime: str = "litert") -> Path:
+    """Where a featurizer's model for a runtime lies in a folder."""
+    return folder / f"{featurizer}{_SUFFIXES[runtime]}"
 
 
 def manifest_path(folder: Path, featurizer: str) -> Path:
@@ -92,7 +116,7 @@ def manifest_path(folder: Path, featurizer: str) -> Path:
 
 
 def save(compiled: Compiled, folder: Path) -> Path:
-    """Put a compiled backbone into a folder, the manifest last, and return the model's path.
+    """Put a compiled backbone into a folder, the manifest last, and return the LiteRT model's path.
 
     A crash in between leaves a model without a manifest, which counts as not compiled: an older manifest goes first.
     """
@@ -101,24 +125,28 @@ def save(compiled: Compiled, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     manifest.unlink(missing_ok=True)
     write_atomically(model, compiled.tflite)
+    if compiled.keras:
+        write_atomically(model_path(folder, featurizer, "tensorflow"), compiled.keras)
     write_atomically(manifest, compiled.manifest.to_json().encode())
     return model
 
 
-def load(folder: Path, featurizer: str) -> Manifest | None:
+def load(folder: Path, featurizer: str, runtime: str = "litert") -> Manifest | None:
     """Read and verify what `save` stored.
 
     Parameters
     ----------
     folder : Path
-        The lake's `backbones` folder.
+        The lake's `backbones` folder, or another.
     featurizer : str
         The whole id.
+    runtime : str
+        Which of the two models is needed.
 
     Returns
     -------
     Manifest or None
-        None when this featurizer is not compiled here.
+        None when this featurizer is not compiled here, or not for this runtime.
 
     Raises
     ------
@@ -126,14 +154,68 @@ def load(folder: Path, featurizer: str) -> Manifest | None:
         The manifest or the model is damaged; the message says which files to delete.
     """
     manifest = _read_manifest(manifest_path(folder, featurizer))
-    if manifest is None:
+    if manifest is None or (runtime == "tensorflow" and not manifest.keras_sha256):
         return None
-    model = model_path(folder, featurizer)
-    if not model.is_file() or hashlib.sha256(model.read_bytes()).hexdigest() != manifest.tflite_sha256:
-        raise _damaged(model)
+    _verify(model_path(folder, featurizer), manifest.tflite_sha256)
+    if runtime == "tensorflow":
+        _verify(model_path(folder, featurizer, runtime), manifest.keras_sha256)
     if manifest.backbone.featurizer != featurizer:
         raise _damaged(manifest_path(folder, featurizer))
     return manifest
+
+
+def find(folder: Path, fits: Callable[[Manifest], bool]) -> Manifest | None:
+    """Return the newest manifest in a folder that fits; manifests that cannot be read are passed over."""
+    fitting = [each for path in folder.glob("*.json") if (each := _readable(path)) is not None and fits(each)]
+    return max(fitting, key=lambda each: each.created_at, default=None)
+
+
+def beside(model: Path) -> Compiled | None:
+    """Read a compiled backbone that was brought along: a ``.tflite`` with the manifest of its name beside it.
+
+    Returns
+    -------
+    Compiled or None
+        None where no manifest of Verger's lies there: then the model is the user's own.
+
+    Raises
+    ------
+    BackboneError
+        The manifest or a model is damaged.
+    """
+    path = model.with_suffix(".json")
+    if not _is_ours(path):
+        return None
+    manifest = _read_manifest(path)
+    if manifest is None:
+        return None
+    _verify(model, manifest.tflite_sha256)
+    keras = model.with_suffix(".keras")
+    if not manifest.keras_sha256 or not keras.is_file():
+        return Compiled(model.read_bytes(), replace(manifest, keras_sha256=""))
+    _verify(keras, manifest.keras_sha256)
+    return Compiled(model.read_bytes(), manifest, keras.read_bytes())
+
+
+def _is_ours(path: Path) -> bool:
+    """Tell a manifest from whatever else has the same name, such as a list of labels."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and "featurizer" in found and "tflite_sha256" in found
+
+
+def _readable(path: Path) -> Manifest | None:
+    try:
+        return _read_manifest(path)
+    except BackboneError:
+        return None
+
+
+def _verify(model: Path, sha256: str) -> None:
+    if not model.is_file() or sha256_of(model) != sha256:
+        raise _damaged(model)
 
 
 def _read_manifest(path: Path) -> Manifest | None:

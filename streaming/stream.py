@@ -1,43 +1,46 @@
-"""The streaming leg: discovery fills `arrivals`, the query turns them into `features`, until told to stop."""
+"""The streaming leg: discovery fills `arrivals`, one query for each featurizer turns them into `features`."""
 
 import os
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from pathlib import Path
+from queue import SimpleQueue
 from threading import Event
 from typing import TYPE_CHECKING
 
 from conf import lease
-from conf.errors import LakeError, LandingError, StorageError, StreamError, UsageError
+from conf.errors import DeniedError, LandingError, StorageError, UsageError
 from conf.lake import LakePaths, create_lake, keep_apart
 from conf.logs import fields, logger
-from conf.session import check_java, parse_spark_conf, session
+from conf.session import check_java, on_cluster, parse_spark_conf, session
 from conf.settings import Settings
 from conf.storage import FolderStorage
 from conf.tables import ARRIVALS, FEATURES, add_constraints, count_rows
 from conf.uris import folder_of, uri_of
-from streaming import query
+from streaming import inbox, memory, requests, sizing
 from streaming.arrivals import Arrivals
+from streaming.clock import Clock
+from streaming.crew import Crew
 from streaming.discovery import Discovery
-from streaming.featurizer import Featurizer, ensure, request_of
+from streaming.execution import execute, needs_pause
+from streaming.featurizer import Featurizer, ensure_all, requests_of
+from streaming.keeper import Keeper
 from streaming.landing import labeller, parse_skip
 from streaming.listing import FolderListing
-from streaming.progress import ProgressReader, described, stamp
-from streaming.totals import ReportFile, Totals, last_rate
+from streaming.pipeline import Pipeline
+from streaming.progress import MicroBatch, described
+from streaming.totals import Former, ReportFile, Standing, Totals, duration, former
+from streaming.upkeeping import keep_up
 from streaming.worker import Work
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
-    from pyspark.sql.streaming.query import StreamingQuery
 
 LEG = "stream"
-# The quantum of freshness: how much work one micro-batch should be.
-_BATCH_SECONDS = 10
-_FEWEST_ROWS, _MOST_ROWS = 64, 100_000
-# Admission takes whole files until the bound is passed: a little less than one full file admits exactly that one.
-_FULL_FILE_SHARE = 0.8
 _TICK = 0.2
+_REQUESTS_EVERY = 1.0
 
 Report = Callable[[Totals], None]
 Say = Callable[[str], None]
@@ -58,7 +61,8 @@ def run(
     settings
         The settings in force; `landing` and `lake` must be given.
     stop
-        Set from a signal handler: the running micro-batch is finished, then the run ends.
+        Set from a signal handler: the running micro-batches are finished, then the run ends. A stop request in the lake
+        sets it, too.
     report
         Called with the totals after each poll and each micro-batch.
     say
@@ -74,18 +78,22 @@ def run(
     Raises
     ------
     VergerError
-        Nothing is lost; the next run goes on from the checkpoint.
+        Nothing is lost; the next run goes on from the checkpoints, or from the tables.
     """
     landing = _landing(settings)
     keep_apart(landing, folder_of(settings.lake, "lake"))
     labeller(settings.label, uri_of(landing))
-    extra = parse_spark_conf(settings.spark_conf)
-    request = request_of(settings)
+    extra = {"spark.sql.execution.pyspark.udf.idleTimeoutSeconds": str(settings.idle_timeout)}
+    extra |= parse_spark_conf(settings.spark_conf)
+    wishes = requests_of(settings)
     check_java()
     lake = create_lake(settings.lake)
     with lease.hold(lake.lease(LEG)):
-        featurizer = ensure(request, lake.backbones, say)
-        leg = _Leg(settings, landing, lake, featurizer, stop, report)
+        featurizers = ensure_all(wishes, lake.backbones, say, settings.runtime)
+        if not on_cluster():
+            _check_memory(settings, featurizers)
+        leg = _Leg(settings, landing, lake, featurizers, stop, report, say)
+        leg.take_requests()
         leg.discover()
         drained = settings.once and leg.settle_and_drained()
         if not drained and not stop.is_set():
@@ -105,28 +113,49 @@ def _landing(settings: Settings) -> Path:
     return landing
 
 
+def _check_memory(settings: Settings, featurizers: list[Featurizer]) -> None:
+    tasks = settings.cores or os.cpu_count() or 1
+    manifests = [each.manifest for each in featurizers]
+    logger().info(memory.check(manifests, tasks, settings.pixel_limit, settings.runtime))
+
+
 class _Leg:
-    """One run of the leg: discovery and query side by side in one loop."""
+    """One run of the leg: discovery, requests and upkeep in one loop, beside the queries that keepers hold alive."""
 
     def __init__(
-        self, settings: Settings, landing: Path, lake: LakePaths, featurizer: Featurizer, stop: Event, report: Report
+        self,
+        settings: Settings,
+        landing: Path,
+        lake: LakePaths,
+        featurizers: list[Featurizer],
+        stop: Event,
+        report: Report,
+        say: Say,
     ) -> None:
         self._settings = settings
         self._lake = lake
         self._landing = landing
-        self._featurizer = featurizer
+        self._featurizers = featurizers
         self._stop = stop
         self._report = report
+        self._say = say
+        self._cores = settings.cores or os.cpu_count() or 1
         self._arrivals = Arrivals(lake.table(ARRIVALS))
         listing = FolderListing(landing, parse_skip(settings.skip_extensions), settings.settle)
-        self._discovery = Discovery(listing, self._arrivals)
-        self._outcomes = count_rows(lake.table(FEATURES), featurizer=featurizer.id)
-        self._cores = settings.cores or os.cpu_count() or 1
+        self._discovery = Discovery(listing, self._arrivals, lake.tombstones)
+        before = former(lake.report(LEG), sizing.TELLING_ROWS)
+        self._clock = Clock(
+            {"poll": settings.poll, "requests": _REQUESTS_EVERY, "upkeep": settings.upkeep},
+            first={"upkeep": _left(settings.upkeep, before.upkeep_at)},
+        )
+        self._finished: SimpleQueue[tuple[str, MicroBatch]] = SimpleQueue()
         self._trouble = ""
-        # What the last run measured; the first one goes by the backbone alone, decoding left out.
-        self._rate = last_rate(lake.report(LEG), featurizer.id, at_least=_FEWEST_ROWS)
-        self.totals = Totals()
-        self._file = ReportFile(lake.report(LEG), {"landing": uri_of(landing), "featurizer": featurizer.id})
+        self._crew = Crew([])
+        self.totals = Totals(
+            featurizers={each.id: self._standing(each, before) for each in featurizers}, upkeep_at=before.upkeep_at
+        )
+        self._count()
+        self._file = ReportFile(lake.report(LEG), {"landing": uri_of(landing)})
 
     def discover(self) -> None:
         """Poll the landing once and bring the totals up to date."""
@@ -140,113 +169,188 @@ class _Leg:
         while self.totals.waiting and time.monotonic() < deadline and not self._stop.is_set():
             self._stop.wait(min(_TICK, self._settings.settle))
             self.discover()
-        return self._outcomes == self._discovery.arrived
+        return all(each.outcomes == self.totals.landed for each in self.totals.featurizers.values())
 
     def stream(self, spark: "SparkSession") -> None:
-        """Run the query, and discovery beside it, until the end."""
+        """Run the queries, and everything else beside them, until the end."""
         self._cores = spark.sparkContext.defaultParallelism
         add_constraints(spark, FEATURES, self._lake.table(FEATURES))
-        running = self._start(spark)
-        logger().info("stream started", extra=fields(featurizer=self._featurizer.id, backlog=self.totals.backlog))
-        progress = ProgressReader(running)
-        next_poll = time.monotonic() + self._settings.poll
-        while running.isActive and not self._stop.is_set():
-            self._take(progress)
-            if not self._settings.once and time.monotonic() >= next_poll:
-                self._discover_or_wait()
-                next_poll = time.monotonic() + self._settings.poll
-            self._stop.wait(_TICK)
-        _finish(running)
-        self._take(progress)
-        failure = running.exception()
-        if failure is not None:
-            raise StreamError(f"the query failed: {_reason(str(failure))}; the next run goes on where it was")
+        if self._clock.due("upkeep"):
+            self._upkeep_or_wait()
+        self._announce()
+        with Crew([self._keeper(spark, each) for each in self._featurizers]).working() as self._crew:
+            while self._crew.at_work and not self._stop.is_set():
+                self._beat()
+        self._take()
         logger().info("stream stopped", extra=fields(featurized=self.totals.featurized, backlog=self.totals.backlog))
+
+    def take_requests(self) -> None:
+        """Do what commands have asked for; what the world prevents is tried again later."""
+        try:
+            for request in inbox.pending(self._lake.requests):
+                inbox.answer(self._lake.requests, request, self._answer(request))
+        except StorageError as error:
+            logger().warning("requests wait", extra=fields(error=str(error)))
 
     def close(self) -> None:
         """Leave the last word in the lake, for `verger status`."""
         self._file.write(self.totals, now=True)
 
-    def _start(self, spark: "SparkSession") -> "StreamingQuery":
-        settings, lake = self._settings, self._lake
-        self._check_checkpoint()
+    def _beat(self) -> None:
+        self._take()
+        if self._clock.due("requests"):
+            self.take_requests()
+        if not self._settings.once and self._clock.due("poll"):
+            self._discover_or_wait()
+        if not self._settings.once and self._clock.due("upkeep"):
+            self._upkeep_or_wait()
+        self._stop.wait(_TICK)
+
+    def _keeper(self, spark: "SparkSession", featurizer: Featurizer) -> Keeper:
+        standing = self.totals.featurizers[featurizer.id]
+
+        def audited() -> None:
+            standing.audited_at = _now()
+
+        return Keeper(
+            self._pipeline(spark, featurizer),
+            took=lambda batch: self._finished.put((featurizer.id, batch)),
+            once=self._settings.once,
+            audit_every=self._settings.audit,
+            audit_in=_left(self._settings.audit, standing.audited_at),
+            audited=audited,
+        )
+
+    def _pipeline(self, spark: "SparkSession", featurizer: Featurizer) -> Pipeline:
+        settings = self._settings
         work = Work(
-            backbone=self._featurizer.manifest.backbone,
-            model=str(self._featurizer.model),
+            backbone=featurizer.manifest.backbone,
+            model=str(featurizer.model),
+            width=featurizer.width,
+            runtime=settings.runtime,
             storage=FolderStorage(str(self._landing)),
             landing=uri_of(self._landing),
             label=settings.label,
             pixel_limit=settings.pixel_limit,
             byte_limit=settings.byte_limit,
+            decode_seconds=settings.decode_seconds,
         )
-        full_file = self._rows_per_file() * self._arrivals.bytes_per_row()
-        admission = query.Admission(max_bytes=max(1, int(full_file * _FULL_FILE_SHARE)))
+        rows = sizing.rows(self.totals.featurizers[featurizer.id].rate, settings.batch_pictures)
         every = f"{int(settings.trigger * 1000)} milliseconds"
-        arrivals = query.read_arrivals(spark, lake.table(ARRIVALS), admission)
-        return query.start(
-            query.featurized(arrivals, work, self._cores),
-            lake.table(FEATURES),
-            lake.checkpoint(self._featurizer.id),
-            name=self._featurizer.id,
+        return Pipeline(
+            spark=spark,
+            lake=self._lake,
+            featurizer=featurizer.id,
+            work=work,
+            admission=sizing.admission(rows, self._arrivals.bytes_per_row()),
+            partitions=sizing.tasks(self._cores, len(self._featurizers)),
+            rows_per_commit=rows,
             trigger={"availableNow": True} if settings.once else {"processingTime": every},
         )
 
-    def _check_checkpoint(self) -> None:
-        """Refuse a checkpoint and a table that do not belong together, which would double or lose pictures."""
-        checkpoint = Path(self._lake.checkpoint(self._featurizer.id))
-        planned, committed = (any((checkpoint / each).glob("[0-9]*")) for each in ("offsets", "commits"))
-        if (self._outcomes and not planned) or (committed and not self._outcomes):
-            raise LakeError(
-                f"the checkpoint {checkpoint} and the {self._outcomes:,} outcomes in the features table do not belong "
-                "together: restore what was lost, or stream into a new lake"
-            )
+    def _standing(self, featurizer: Featurizer, before: Former) -> Standing:
+        # What the last run measured; the first one goes by the backbone alone, decoding left out.
+        predicted = self._cores / featurizer.manifest.seconds_per_picture / len(self._featurizers)
+        rate = before.rates.get(featurizer.id) or predicted
+        return Standing(rate=rate, audited_at=before.audits.get(featurizer.id) or _now())
+
+    def _count(self) -> None:
+        """Take the number of outcomes from the table's log."""
+        for name, standing in self.totals.featurizers.items():
+            standing.outcomes = count_rows(self._lake.table(FEATURES), featurizer=name)
 
     def _rows_per_file(self) -> int:
-        if self._settings.batch_pictures:
-            return self._settings.batch_pictures
-        last = self.totals.last
-        if last is not None and last.pictures >= _FEWEST_ROWS:
-            self._rate = last.rate
-        rate = self._rate or self._cores / self._featurizer.manifest.seconds_per_picture
-        return min(max(int(rate * _BATCH_SECONDS), _FEWEST_ROWS), _MOST_ROWS)
+        # The slowest featurizer's: a micro-batch takes whole files.
+        slowest = min(each.rate for each in self.totals.featurizers.values())
+        return sizing.rows(slowest, self._settings.batch_pictures)
+
+    def _announce(self) -> None:
+        totals = self.totals
+        logger().info(
+            "stream started",
+            extra=fields(
+                featurizers=list(totals.featurizers), backlog=totals.backlog, seconds_left=round(totals.seconds_left)
+            ),
+        )
+        if totals.backlog:
+            self._say(f"{totals.backlog:,} outcomes to make, about {duration(totals.seconds_left)}")
 
     def _discover_or_wait(self) -> None:
         try:
             self.discover()
             self._trouble = ""
+        except DeniedError:
+            raise
         except (LandingError, StorageError) as error:
             # The world's fault: the next poll finds the same pictures.
             if str(error) != self._trouble:
                 logger().warning("discovery failed and will be repeated", extra=fields(error=str(error)))
             self._trouble = str(error)
 
-    def _take(self, progress: ProgressReader) -> None:
-        for batch in progress.fresh():
-            self._outcomes += batch.pictures
-            self.totals.featurized += batch.pictures - batch.rejected
-            self.totals.rejections.update(batch.rejections)
-            self.totals.last = batch
+    def _answer(self, request: requests.Request) -> requests.Answer:
+        if requests.stops(request, self._lake):
+            self._stop.set()
+            return requests.Answer("the stream lets its running micro-batches commit, then ends")
+        if not needs_pause(request):
+            return self._executed(request)
+        with self._crew.paused(self._take):
+            answer = self._executed(request)
+            self._take()
+            self._count()
+        return answer
+
+    def _executed(self, request: requests.Request) -> requests.Answer:
+        answer = execute(
+            request,
+            self._lake,
+            self._arrivals,
+            self._rows_per_file(),
+            self._settings.vacuum_days,
+            streamed=[each.id for each in self._featurizers],
+            upkeep=self._upkeep,
+        )
+        logger().info("request", extra=fields(kind=request.kind, id=request.id, answer=answer.sentence))
+        return answer
+
+    def _upkeep(self) -> requests.Answer:
+        self.totals.upkeep_at = _now()
+        return keep_up(self._lake, self._settings.vacuum_days, datetime.now(UTC), queries_run=True)
+
+    def _upkeep_or_wait(self) -> None:
+        try:
+            self._upkeep()
+        except StorageError as error:
+            logger().warning("upkeep failed and will be repeated", extra=fields(error=str(error)))
+
+    def _take(self) -> None:
+        while not self._finished.empty():
+            name, batch = self._finished.get()
+            self.totals.add(name, batch, sizing.TELLING_ROWS)
             self._tell()
-            logger().info("micro-batch", extra=fields(**described(batch), backlog=self.totals.backlog))
+            logger().info(
+                "micro-batch",
+                extra=fields(
+                    featurizer=name,
+                    **described(batch),
+                    backlog=self.totals.backlog,
+                    seconds_left=round(self.totals.seconds_left),
+                ),
+            )
 
     def _tell(self) -> None:
         self.totals.landed = self._discovery.arrived
-        self.totals.backlog = max(0, self._discovery.arrived - self._outcomes)
+        for name, state in self._crew.states().items():
+            self.totals.featurizers[name].state = state
         self._report(self.totals)
         self._file.write(self.totals)
 
 
-def _finish(running: "StreamingQuery") -> None:
-    """Let the running micro-batch commit, then stop the query; a batch that begins meanwhile is planned again later."""
-    before = stamp(running)
-    while running.isActive and running.status["isTriggerActive"] and stamp(running) == before:
-        time.sleep(_TICK / 2)
-    running.stop()
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _reason(text: str) -> str:
-    """Return the one line that matters of a query's failure: a worker's own exception, else the first."""
-    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
-    python = [place for place, line in enumerate(lines) if line.endswith("Traceback (most recent call last):")]
-    raised = [line for line in lines[python[-1] + 1 :] if not line[0].isspace()] if python else lines
-    return raised[0] if raised else "no reason given"
+def _left(interval: float, since: str) -> float:
+    """Return the seconds of an interval that are left of those since a moment; none where it is not known."""
+    if not since:
+        return 0.0
+    return max(0.0, interval - (datetime.now(UTC) - datetime.fromisoformat(since)).total_seconds())

@@ -15,39 +15,96 @@ from streaming.progress import MicroBatch, described
 
 
 @dataclass
+class Standing:
+    """Where one featurizer stands.
+
+    Attributes
+    ----------
+    outcomes : int
+        Its rows of `features`.
+    rate : float
+        Pictures per second: measured, or what its compilation predicts.
+    last : MicroBatch or None
+        Its latest micro-batch.
+    state : str
+        What its query is doing, in a word or two.
+    audited_at : str
+        When arrivals were last held against its outcomes; empty for never.
+    """
+
+    outcomes: int = 0
+    rate: float = 0.0
+    last: MicroBatch | None = None
+    state: str = "starting"
+    audited_at: str = ""
+
+
+@dataclass
 class Totals:
     """Where a run stands; handed to the `report` of `run` whenever it changed.
 
     Attributes
     ----------
     landed : int
-        Arrivals since the lake began.
+        Arrivals in the lake: versions of pictures, and attempts at them.
     featurized : int
-        Pictures that this run gave features.
+        Pictures that this run gave features, counted for each featurizer.
     rejections : Counter of str
-        Pictures that this run rejected, by reason.
-    backlog : int
-        Arrivals without an outcome of this featurizer.
+        Pictures that this run rejected, by reason, counted for each featurizer.
     waiting : int
         Files that may still be growing.
     passed_over : Counter of str
         Files of the landing that do not count, by why.
+    batches : int
+        Micro-batches of this run.
     last : MicroBatch or None
-        The latest micro-batch.
+        The latest micro-batch, whichever featurizer's.
+    featurizers : dict of str to Standing
+        By id.
+    upkeep_at : str
+        When the last upkeep was; empty for never.
     """
 
     landed: int = 0
     featurized: int = 0
     rejections: Counter[str] = field(default_factory=Counter)
-    backlog: int = 0
     waiting: int = 0
     passed_over: Counter[str] = field(default_factory=Counter)
+    batches: int = 0
     last: MicroBatch | None = None
+    featurizers: dict[str, Standing] = field(default_factory=dict)
+    upkeep_at: str = ""
 
     @property
     def rejected(self) -> int:
         """Pictures that this run rejected."""
         return self.rejections.total()
+
+    @property
+    def backlog(self) -> int:
+        """Outcomes that are still to come, of all featurizers."""
+        return sum(map(self.backlog_of, self.featurizers))
+
+    @property
+    def seconds_left(self) -> float:
+        """How long the backlog takes at the measured rates; the slowest featurizer's."""
+        rated = {name: each.rate for name, each in self.featurizers.items() if each.rate}
+        return max((self.backlog_of(name) / rate for name, rate in rated.items()), default=0.0)
+
+    def backlog_of(self, featurizer: str) -> int:
+        """Arrivals without an outcome of one featurizer."""
+        return max(0, self.landed - self.featurizers[featurizer].outcomes)
+
+    def add(self, featurizer: str, batch: MicroBatch, telling: int) -> None:
+        """Count a micro-batch; one of fewer pictures than `telling` is mostly its commit and tells no rate."""
+        standing = self.featurizers[featurizer]
+        standing.outcomes += batch.pictures
+        standing.last = self.last = batch
+        if batch.pictures >= telling:
+            standing.rate = batch.rate
+        self.batches += 1
+        self.featurized += batch.pictures - batch.rejected
+        self.rejections.update(batch.rejections)
 
 
 class ReportFile:
@@ -85,33 +142,71 @@ class ReportFile:
                 logger().warning("the report cannot be written", extra=fields(error=str(error)))
 
 
-def last_rate(path: Path, featurizer: str, at_least: int) -> float:
-    """Return the pictures per second of the micro-batch that a report ends with, or 0 where it tells none.
+@dataclass(frozen=True)
+class Former:
+    """What the report of an earlier run says.
 
-    Parameters
+    Attributes
     ----------
-    path
-        The report of an earlier run.
-    featurizer
-        The rate of another one does not count.
-    at_least
-        Nor does that of a micro-batch of fewer pictures, which is mostly its commit.
+    rates : mapping of str to float
+        Pictures per second of each featurizer's last micro-batch, where that tells.
+    audits : mapping of str to str
+        When each featurizer was last audited.
+    upkeep_at : str
+        When the last upkeep was; empty for never.
+    """
+
+    rates: Mapping[str, float] = field(default_factory=dict)
+    audits: Mapping[str, str] = field(default_factory=dict)
+    upkeep_at: str = ""
+
+
+def former(path: Path, telling: int) -> Former:
+    """Return what an earlier run's report at `path` says; nothing where there is none, or an older Verger's.
+
+    The rate of a micro-batch of fewer pictures than `telling` does not count: it is mostly its commit.
     """
     try:
-        report = json.loads(path.read_text("utf-8"))
-        last = report["last_micro_batch"]
-        telling = report["featurizer"] == featurizer and last["pictures"] >= at_least
-        return float(last["pictures_per_second"]) if telling else 0.0
-    except (OSError, ValueError, KeyError, TypeError):
-        return 0.0
+        said = json.loads(path.read_text("utf-8"))
+        each = said["featurizers"].items()
+        last = {name: one["last_micro_batch"] or {"pictures": 0} for name, one in each}
+        return Former(
+            rates={
+                name: float(batch["pictures_per_second"])
+                for name, batch in last.items()
+                if batch["pictures"] >= telling
+            },
+            audits={name: datetime.fromisoformat(one["audited_at"]).isoformat() for name, one in each},
+            upkeep_at=datetime.fromisoformat(said["upkeep_at"]).isoformat() if said["upkeep_at"] else "",
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return Former()
+
+
+def duration(seconds: float) -> str:
+    """Return a duration as a person says it: `4.2 s`, `7 min`, `3.1 h`, `12 d`."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.1f} s"
 
 
 def _plain(totals: Totals) -> dict[str, Any]:
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "upkeep_at": totals.upkeep_at,
         "landed": totals.landed,
         "backlog": totals.backlog,
+        "seconds_left": round(totals.seconds_left),
         "waiting": totals.waiting,
         "passed_over": dict(totals.passed_over),
-        "last_micro_batch": described(totals.last) if totals.last else None,
+        "featurizers": {
+            name: {
+                "state": each.state,
+                "backlog": totals.backlog_of(name),
+                "audited_at": each.audited_at,
+                "last_micro_batch": described(each.last) if each.last else None,
+            }
+            for name, each in totals.featurizers.items()
+        },
     }

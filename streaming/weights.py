@@ -1,17 +1,17 @@
-"""Finding a backbone's weights: embedded, Keras' own, a file, or drawn from a seed."""
+"""Finding a network's weights: embedded, Keras' own, a file, or drawn from a seed."""
 
 import hashlib
-import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from conf.errors import BackboneError, UsageError, first_line
+from conf.errors import UsageError
 from streaming import efficientnet_lite0
 from streaming.backbones import Backbone, BackboneRequest
-from streaming.child import in_child, load_tensorflow
-
-ALPHA = {"mobilenet-v2": 1.0, "mobilenet-v2-0.35": 0.35}
-_IMAGENET_SIZES = (96, 128, 160, 192, 224)  # each has its own weights; any other size takes those of 224, as in Keras
+from streaming.child import in_child
+from streaming.networks import published
+from streaming.shelf import sha256_of
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,19 @@ class WeightsSource:
     seed: int | None = None
 
 
-def resolve(request: BackboneRequest) -> tuple[Backbone, WeightsSource]:
-    """Find the weights, downloading them if they are Keras', and declare the backbone.
+def resolve(
+    request: BackboneRequest, call: Callable[[Callable[..., Any], Any], Any] = in_child
+) -> tuple[Backbone, WeightsSource]:
+    """Find the weights of a network known by name, downloading them if they are Keras', and declare the backbone.
 
     TensorFlow stays out of this process, and embedded weights need not be installed: a machine that cannot compile
     still learns which featurizer to look for.
+
+    Parameters
+    ----------
+    request : BackboneRequest
+    call : callable, optional
+        Calls a function that needs TensorFlow, in a process of its own by default.
 
     Raises
     ------
@@ -44,42 +52,17 @@ def resolve(request: BackboneRequest) -> tuple[Backbone, WeightsSource]:
     BackboneError
         Keras' weights cannot be downloaded.
     """
-    source = _source(request)
+    source = _source(request, call)
     return request.with_weights(source.sha256), source
 
 
-def _source(request: BackboneRequest) -> WeightsSource:
+def _source(request: BackboneRequest, call: Callable[[Callable[..., Any], Any], Any]) -> WeightsSource:
     if request.weights.startswith("random:"):
         sha256 = hashlib.sha256(request.weights.encode()).hexdigest()
         return WeightsSource(sha256, seed=int(request.weights.removeprefix("random:")))
     if request.weights == "embedded":
         return WeightsSource(efficientnet_lite0.EMBEDDED_SHA256)
-    path = _imagenet(request) if request.weights == "imagenet" else Path(request.weights).expanduser()
+    path = call(published, request) if request.weights == "imagenet" else request.file
     if not path.is_file():
         raise UsageError(f"--weights {request.weights}: there is no such file.")
-    return WeightsSource(hashlib.sha256(path.read_bytes()).hexdigest(), path=path)
-
-
-def _imagenet(request: BackboneRequest) -> Path:
-    """Take Keras' file from its cache; a child downloads it, so that TensorFlow stays out of this process."""
-    alpha, size = ALPHA[request.architecture.name], request.preparation.size
-    rows = size if size in _IMAGENET_SIZES else 224
-    name = f"mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{alpha}_{rows}_no_top.h5"
-    cached = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models" / name
-    if not cached.is_file():
-        in_child(_download, name)
-    return cached
-
-
-def _download(name: str) -> None:
-    """Let Keras fetch its file into its cache, as building the network does."""
-    load_tensorflow()
-    import keras
-
-    alpha, rows = name.removesuffix("_no_top.h5").split("_")[-2:]
-    try:
-        keras.applications.MobileNetV2((int(rows), int(rows), 3), float(alpha), include_top=False, weights="imagenet")
-    except Exception as error:  # Keras raises plain Exception
-        raise BackboneError(
-            f"the imagenet weights could not be downloaded ({first_line(error)}): name a file with --weights PATH"
-        ) from error
+    return WeightsSource(sha256_of(path), path=path)

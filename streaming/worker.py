@@ -1,7 +1,9 @@
 """What a worker does with its share of a micro-batch: fetch, decode, infer; record batches in, record batches out."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,14 +18,20 @@ from conf.storage import Storage
 from conf.tables import FEATURES
 from streaming.backbones import Backbone
 from streaming.decode import decode
+from streaming.isolate import Decoder, IsolatedDecoder, bounded
 from streaming.landing import labeller
-from streaming.runtime import runtime_for
+from streaming.runtime import Infers, RuntimeKind, runtime_for
 
 # The columns of `arrivals` that a worker needs; the first five go through to `features` as they are.
 INPUT = ("uri", "e_tag", "landed_at", "discovered_at", "attempt", "size")
 _PASSED_ON = INPUT[:5]
 _ROWS_OUT = 128
 _BYTES_OUT = 8 << 20
+# Spark takes a worker that is silent for long for one that hangs.
+_LONGEST_SILENCE = 5.0
+# The hungriest picture, a TIFF of floats, was seen to take 24 for each of 80 million pixels.
+_BYTES_PER_PIXEL = 32
+_BYTES_FOR_ANY = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,8 @@ class Work:
     ----------
     backbone : Backbone
         How bytes become the input, and whose id goes into the rows.
+    width : int
+        Length of its vectors.
     model : str
         Path of the compiled backbone on the worker.
     storage : Storage
@@ -44,15 +54,30 @@ class Work:
         The label rule; see `streaming.landing.labeller`.
     pixel_limit, byte_limit : int
         Over them a picture is rejected.
+    runtime : {"litert", "tensorflow"}
+        What runs the model.
+    decode : Decoder
+        Makes pixels of bytes; a function of a module, as it goes to other processes by its name.
+    decode_seconds : float
+        The longest that one picture may take in a process of its own.
     """
 
     backbone: Backbone
+    width: int
     model: str
     storage: Storage
     landing: str
     label: str
     pixel_limit: int
     byte_limit: int
+    runtime: RuntimeKind = "litert"
+    decode: Decoder = decode
+    decode_seconds: float = 30.0
+
+    @property
+    def decode_bytes(self) -> int:
+        """The most memory that decoding a picture within the pixel limit can honestly take."""
+        return _BYTES_PER_PIXEL * self.pixel_limit + _BYTES_FOR_ANY
 
 
 @dataclass
@@ -60,17 +85,34 @@ class _Outcome:
     """What became of one picture: a vector or a rejection, and what was learnt on the way."""
 
     label: str | None
-    featurized_at: datetime
     sha256: str | None = None
     format: str | None = None
     width: int | None = None
     height: int | None = None
+    pixels: NDArray[np.uint8] | None = None
     vector: NDArray[np.float32] | None = None
     rejection: Rejected | None = None
+    featurized_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class _Tools:
+    """What a task works with."""
+
+    work: Work
+    decode: Decoder
+    runtime: Infers
+    label: Callable[[str], str | None]
+    clock: Callable[[], datetime]
+    monotonic: Callable[[], float]
 
 
 def featurize(
-    batches: Iterator[pa.RecordBatch], work: Work, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    batches: Iterator[pa.RecordBatch],
+    work: Work,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    monotonic: Callable[[], float] = time.monotonic,
+    isolated: bool | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Turn arrivals into rows of `features`, one each, in their order.
 
@@ -82,40 +124,98 @@ def featurize(
         The task's constants.
     clock
         The current time, for `featurized_at`.
+    monotonic
+        Seconds since any moment, for the pace of the output.
+    isolated
+        Whether decoding has a process of its own; None: when Spark runs the task for another time.
 
     Yields
     ------
     pyarrow.RecordBatch
-        Rows of the features table's schema, at most 128 each: a vector or a rejection.
+        Rows of the features table's schema, each a vector or a rejection: 128 at most, and fewer where they take longer
+        than five seconds.
 
     Raises
     ------
-    StorageError
+    StorageError, IsolationError
         The world's fault; the task fails and Spark runs it again.
+    MemoryError
+        No room to decode a picture, for which it need not be to blame; the next run, isolated, tells.
     """
-    infer = runtime_for(Path(work.model), work.backbone)
+    runtime = runtime_for(Path(work.model), work.backbone, work.width, work.runtime)
     label = labeller(work.label, work.landing)
-    featurizer = work.backbone.featurizer
+    with _decoder(work, _is_retry() if isolated is None else isolated) as decoder:
+        tools = _Tools(work, decoder, runtime, label, clock, monotonic)
+        for batch in batches:
+            columns = [batch.column(name).to_pylist() for name in ("uri", "e_tag", "size")]
+            start = 0
+            for outcomes in _outcomes(zip(*columns, strict=True), tools):
+                yield _assembled(batch.slice(start, len(outcomes)), outcomes, work.backbone.featurizer)
+                start += len(outcomes)
 
-    def outcome(uri: str, e_tag: str, size: int) -> _Outcome:
-        result = _Outcome(label(uri), clock())
+
+def _is_retry() -> bool:
+    from pyspark import TaskContext
+
+    task = TaskContext.get()
+    return task is not None and task.attemptNumber() > 0
+
+
+def _decoder(work: Work, isolated: bool) -> AbstractContextManager[Decoder]:
+    if isolated:
+        return IsolatedDecoder(work.decode, work.decode_seconds, work.decode_bytes)
+    return nullcontext(bounded(work.decode, work.decode_bytes))
+
+
+def _outcomes(arrivals: Iterable[tuple[str, str, int]], tools: _Tools) -> Iterator[list[_Outcome]]:
+    """Yield the outcomes in order, as many at a time as may go out together; inferred as many as the runtime likes."""
+    rows_out = max(1, min(_ROWS_OUT, _BYTES_OUT // (4 * tools.work.width)))
+    outcomes: list[_Outcome] = []
+    waiting: list[_Outcome] = []
+    spoke = tools.monotonic()
+    for uri, e_tag, size in arrivals:
+        outcome = _decoded(uri, e_tag, size, tools)
+        outcomes.append(outcome)
+        if outcome.pixels is not None:
+            waiting.append(outcome)
+        due = len(outcomes) == rows_out or tools.monotonic() - spoke >= _LONGEST_SILENCE
+        if due or len(waiting) == tools.runtime.batch:
+            _infer(waiting, tools)
+            waiting = []
+        if due:
+            yield outcomes
+            outcomes = []
+            spoke = tools.monotonic()
+    _infer(waiting, tools)
+    if outcomes:
+        yield outcomes
+
+
+def _decoded(uri: str, e_tag: str, size: int, tools: _Tools) -> _Outcome:
+    outcome = _Outcome(tools.label(uri))
+    try:
+        data = _fetched(tools.work, uri, e_tag, size)
+        outcome.sha256 = hashlib.sha256(data).hexdigest()
+        picture = tools.decode(data, tools.work.backbone.preparation, tools.work.pixel_limit)
+        outcome.format, outcome.width, outcome.height = picture.format, picture.width, picture.height
+        outcome.pixels = picture.pixels
+    except Rejected as rejection:
+        outcome.rejection = rejection
+    outcome.featurized_at = tools.clock()
+    return outcome
+
+
+def _infer(waiting: list[_Outcome], tools: _Tools) -> None:
+    """Turn the pixels of outcomes into vectors."""
+    pictures = [each.pixels for each in waiting if each.pixels is not None]
+    vectors = tools.runtime.vectors(pictures) if pictures else []
+    for outcome, vector in zip(waiting, vectors, strict=True):
         try:
-            data = _fetched(work, uri, e_tag, size)
-            result.sha256 = hashlib.sha256(data).hexdigest()
-            picture = decode(data, work.backbone.preparation, work.pixel_limit)
-            result.format, result.width, result.height = picture.format, picture.width, picture.height
-            result.vector = _finite(infer(picture.pixels))
+            outcome.vector = _finite(vector)
         except Rejected as rejection:
-            result.rejection = rejection
-        result.featurized_at = clock()
-        return result
-
-    rows_out = max(1, min(_ROWS_OUT, _BYTES_OUT // (4 * work.backbone.width)))
-    for batch in batches:
-        for start in range(0, batch.num_rows, rows_out):
-            rows = batch.slice(start, rows_out)
-            columns = [rows.column(name).to_pylist() for name in ("uri", "e_tag", "size")]
-            yield _assembled(rows, [outcome(*row) for row in zip(*columns, strict=True)], featurizer)
+            outcome.rejection = rejection
+        outcome.pixels = None
+        outcome.featurized_at = tools.clock()
 
 
 def _fetched(work: Work, uri: str, e_tag: str, size: int) -> bytes:

@@ -82,6 +82,7 @@ def _measured(folder: Path, lake: LakePaths, featurizer: Featurizer, wave: list[
         work = Work(
             backbone=featurizer.manifest.backbone,
             model=str(featurizer.model),
+            width=featurizer.width,
             storage=FolderStorage(str(landing)),
             landing=uri_of(landing),
             label="none",
@@ -149,7 +150,7 @@ def _raw(featurizer: Featurizer, wave: list[Path]) -> float:
 
 def _loop(featurizer: Featurizer, share: list[Path], ready: Any, start: Any) -> None:
     preparation = featurizer.manifest.backbone.preparation
-    runtime = Runtime(featurizer.model, featurizer.manifest.backbone)
+    runtime = Runtime(featurizer.model, featurizer.manifest.backbone, featurizer.width)
     for path in share[:20]:
         runtime(decode(path.read_bytes(), preparation, PIXEL_LIMIT).pixels)
     ready.release()

@@ -48,7 +48,7 @@ def test_every_arrival_becomes_one_outcome_equal_to_a_single_process_reference(
 ) -> None:
     """Vectors from workers equal those of decode and runtime called by hand; labels are the pictures' folders."""
     paths = sorted(landing.rglob("*.jpg"))
-    runtime = Runtime(embedded_model, embedded.backbone)
+    runtime = Runtime(embedded_model, embedded.backbone, embedded.manifest.width)
     with running(featurized(arrivals.frame(), work_on(landing, embedded, embedded_model), 2), "reference") as query:
         arrivals.add([arrival(path) for path in paths])
         query.processAllAvailable()
@@ -80,7 +80,7 @@ def test_bad_pictures_leave_their_neighbours_alone(
     for path in [*good, *odd]:
         row = found[arrival(path)[0]]
         assert row.rejection is None, (path, row.detail)
-        assert len(row.features) == embedded.backbone.width
+        assert len(row.features) == embedded.manifest.width
 
 
 def test_pictures_that_change_or_go_between_arrival_and_fetch_are_rejected_by_name(

@@ -3,8 +3,7 @@
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -29,59 +28,9 @@ from streaming.landing import NameRule
 from streaming.listing import FolderListing
 from streaming.runtime import Runtime
 from streaming.shelf import Compiled
-from streaming.totals import Totals
 from tests.conftest import TINY
-
-Sessions = Callable[..., AbstractContextManager[SparkSession]]
-Run = Callable[..., Totals]
-
-
-@pytest.fixture
-def sessions(spark: SparkSession) -> Sessions:
-    """Hand out the suite's session where production would start one."""
-
-    @contextmanager
-    def started(name: str, **_: Any) -> Iterator[SparkSession]:
-        yield spark
-
-    return started
-
-
-@pytest.fixture
-def run(landing: Path, lake: LakePaths, sessions: Sessions) -> Run:
-    """Return a function that runs the leg until what has landed is drained, or with other settings."""
-
-    def once(*, stop_after: int | None = None, **changed: Any) -> Totals:
-        stop = Event()
-
-        def watch(totals: Totals) -> None:
-            if stop_after is not None and totals.featurized + totals.rejected >= stop_after:
-                stop.set()
-
-        given = {
-            "landing": str(landing),
-            "lake": str(lake.root),
-            "backbone": TINY,
-            "once": True,
-            "settle": 0.0,
-            **changed,
-        }
-        return stream.run(Settings(**given), stop, report=watch, sessions=sessions)
-
-    return once
-
-
-def uris(table: Any) -> list[str]:
-    """Return a table's uris, sorted."""
-    return sorted(table["uri"].to_pylist())
-
-
-def batch_sizes(lake: LakePaths) -> list[int]:
-    """Return the rows that each micro-batch committed, oldest first."""
-    history = DeltaTable(lake.table(FEATURES)).history()
-    return [
-        int(each["operationMetrics"]["numOutputRows"]) for each in history if each["operation"] == "STREAMING UPDATE"
-    ][::-1]
+from tests.spark.conftest import Run
+from tests.spark.ledger import batch_sizes, uris
 
 
 def test_what_has_landed_is_featurized_once_and_a_second_run_starts_no_jvm(
@@ -96,7 +45,7 @@ def test_what_has_landed_is_featurized_once_and_a_second_run_starts_no_jvm(
     def no_session(name: str, **_: Any) -> AbstractContextManager[SparkSession]:
         raise AssertionError("Spark was started for nothing")
 
-    given = Settings(landing=str(landing), lake=str(lake.root), backbone=TINY, once=True, settle=0.0)
+    given = Settings(landing=str(landing), lake=str(lake.root), backbone=(TINY,), once=True, settle=0.0)
     assert stream.run(given, Event(), sessions=no_session).featurized == 0
     orchard.plant(landing, 6, seed=1, start=24)
     assert run().featurized == 6
@@ -116,7 +65,7 @@ def test_features_equal_a_single_process_reference(
     rows = verger.open(str(lake.root)).features().to_pylist()
     found = {row["uri"]: np.array(row["features"]) for row in rows}
     assert len(found) == len(taken)
-    runtime = Runtime(embedded_model, embedded.backbone)
+    runtime = Runtime(embedded_model, embedded.backbone, embedded.manifest.width)
     for path in taken:
         expected = runtime(decode(path.read_bytes(), embedded.backbone.preparation, 80_000_000).pixels)
         vector = found[uri_of(landing / path.parent.name / path.name)]
@@ -163,7 +112,8 @@ def test_a_trickle_is_admitted_many_files_at_a_time(run: Run, landing: Path, lak
 
 def test_a_stopped_run_goes_on_where_it_was(run: Run, landing: Path, lake: LakePaths) -> None:
     """Stopped after the first micro-batch, the next run does the rest, and no picture twice."""
-    assert 0 < run(batch_pictures=8, stop_after=1).featurized < 24
+    first = run(batch_pictures=8, watch=lambda totals: totals.featurized > 0)
+    assert 0 < first.featurized < 24
     run(batch_pictures=8)
     assert uris(verger.open(str(lake.root)).features()) == sorted(uri_of(path) for path in landing.rglob("*.jpg"))
     assert sum(batch_sizes(lake)) == 24
@@ -183,16 +133,6 @@ def test_a_crash_between_the_two_commits_of_a_micro_batch_doubles_nothing(
     assert len(uris(verger.open(str(lake.root)).features())) == 28
 
 
-def test_a_lost_checkpoint_is_refused_and_nothing_is_doubled(run: Run, landing: Path, lake: LakePaths) -> None:
-    """Without its checkpoint a query would take every arrival again; without its rows, none."""
-    run()
-    shutil.rmtree(Path(lake.root) / "checkpoints")
-    orchard.plant(landing, 2, seed=3, start=24)
-    with pytest.raises(LakeError, match="do not belong together"):
-        run()
-    assert sum(batch_sizes(lake)) == 24
-
-
 def test_a_stop_before_spark_starts_is_seen(landing: Path, lake: LakePaths) -> None:
     """The arrivals stand and no JVM is started for nothing."""
 
@@ -201,7 +141,7 @@ def test_a_stop_before_spark_starts_is_seen(landing: Path, lake: LakePaths) -> N
 
     stop = Event()
     stop.set()
-    given = Settings(landing=str(landing), lake=str(lake.root), backbone=TINY, settle=0.0)
+    given = Settings(landing=str(landing), lake=str(lake.root), backbone=(TINY,), settle=0.0)
     totals = stream.run(given, stop, sessions=no_session)
     assert (totals.landed, totals.backlog) == (24, 24)
 
@@ -284,7 +224,7 @@ def test_two_backbones_keep_their_features_apart(run: Run, lake: LakePaths) -> N
         ({"landing": "/nonexistent/landing"}, LandingError, "does not exist"),
         ({"landing": ""}, UsageError, "--landing is missing"),
         ({"landing": "s3://bucket/prefix"}, UsageError, "s3:// is not supported"),
-        ({"backbone": "alexnet"}, UsageError, "--backbone alexnet"),
+        ({"backbone": ("alexnet",)}, UsageError, "--backbone alexnet"),
         ({"label": "(unclosed"}, UsageError, "--label"),
         ({"spark_conf": "nonsense"}, UsageError, "spark_conf"),
     ],

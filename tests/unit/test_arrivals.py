@@ -1,5 +1,5 @@
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conf.errors import StorageError
-from conf.tables import ARRIVALS, ensure
-from streaming.arrivals import Arrivals, Known, identity
-from streaming.discovery import Discovery
-from streaming.landing import parse_skip
-from streaming.listing import FolderListing, Found
+from conf.tables import ARRIVALS, TIMESTAMP, ensure
+from streaming.arrivals import HASH, Arrivals, Attempt, Known, identities, identity
+from streaming.listing import Found
 
 MORNING = datetime(2026, 3, 1, 8, tzinfo=UTC)
 
@@ -26,6 +24,13 @@ def pictures(*numbers: int, version: str = "5-1") -> list[Found]:
     return [
         Found(f"file:///landing/{number}.jpg", version, MORNING + timedelta(seconds=number), 5) for number in numbers
     ]
+
+
+def opened(place: str) -> Arrivals:
+    """Give a writer that has read the table."""
+    arrivals = Arrivals(place)
+    assert len(arrivals) >= 0
+    return arrivals
 
 
 def append(arrivals: Arrivals, found: list[Found], rows_per_file: int = 100) -> list[int]:
@@ -140,7 +145,7 @@ def test_a_restart_knows_what_has_arrived(place: str) -> None:
 
 def test_a_second_writer_never_adds_a_version_twice(place: str) -> None:
     """A writer whose snapshot is old is refused, looks again, and appends only what is really new."""
-    first, second = Arrivals(place), Arrivals(place)
+    first, second = opened(place), opened(place)
     assert append(first, pictures(1, 2, 3)) == [3]
     assert append(second, pictures(2, 3, 4)) == [1]
     assert uris(place) == ["1", "2", "3", "4"]
@@ -151,7 +156,7 @@ def test_a_second_writer_never_adds_a_version_twice(place: str) -> None:
 
 def test_a_second_writer_that_brings_nothing_new_commits_nothing(place: str) -> None:
     """The loser of a race over the same pictures ends with zero rows and knows them."""
-    first, second = Arrivals(place), Arrivals(place)
+    first, second = opened(place), opened(place)
     append(first, pictures(1, 2))
     assert append(second, pictures(1, 2)) == []
     assert len(second) == 2
@@ -229,12 +234,14 @@ def test_losing_every_race_is_a_storage_error(place: str, monkeypatch: pytest.Mo
         append(Arrivals(place), pictures(1))
 
 
-def test_a_table_that_does_not_answer_at_all_is_a_storage_error(place: str) -> None:
+@pytest.mark.parametrize("open_", [opened, Arrivals])
+def test_a_table_that_does_not_answer_at_all_is_a_storage_error(open_: Callable[[str], Arrivals], place: str) -> None:
     """While the lake's disk is away, neither writing nor reading works: still a StorageError, and the run waits."""
-    arrivals = Arrivals(place)
+    arrivals = open_(place)
     shutil.rmtree(place)
-    with pytest.raises(StorageError):
-        append(arrivals, pictures(1))
+    for _ in range(2):
+        with pytest.raises(StorageError, match=r"arrivals cannot be (written|read): "):
+            append(arrivals, pictures(1))
 
 
 def test_bytes_per_row_are_measured(place: str) -> None:
@@ -266,30 +273,82 @@ def test_bytes_per_row_are_assumed_while_files_are_small(rows: int, place: str) 
     assert arrivals.bytes_per_row() == 40.0
 
 
-def test_discovery_appends_what_the_listing_finds(place: str, tmp_path: Path) -> None:
-    """A poll makes arrivals of what has landed and tells what waits and what was passed over."""
-    landing = tmp_path / "landing"
-    landing.mkdir()
-    for name in ("1.jpg", "2.jpg", "notes.txt"):
-        (landing / name).write_bytes(b"bytes")
-    discovery = Discovery(FolderListing(landing, parse_skip("txt"), 0), Arrivals(place))
-    sighting = discovery.poll(rows_per_file=10)
-    assert (sighting.young, sighting.passed_over) == (0, {"skipped": 1})
-    assert uris(place) == ["1", "2"]
-    assert discovery.arrived == 2
-    discovery.poll(rows_per_file=10)
-    assert discovery.arrived == 2
-    assert DeltaTable(place).version() == 1
+def test_a_retry_is_a_row_of_its_own(place: str) -> None:
+    """Another attempt at a version that arrived is appended once; it counts as discovered when told, or later."""
+    arrivals = Arrivals(place)
+    append(arrivals, pictures(1, 2))
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    attempts = [*(Attempt(each, 2, tomorrow) for each in pictures(1, 1)), *(Attempt(each, 2) for each in pictures(2))]
+    assert list(arrivals.repeat(attempts, rows_per_file=100)) == [2]
+    assert list(arrivals.repeat(attempts, rows_per_file=100)) == []
+    assert append(arrivals, pictures(1, 2)) == []
+    rows = [row for row in stored(place) if row["attempt"] == 2]
+    assert [(row["uri"], row["e_tag"], row["size"], row["route"]) for row in rows] == [
+        (f"file:///landing/{number}.jpg", "5-1", 5, "retry") for number in (1, 2)
+    ]
+    assert rows[0]["discovered_at"] == tomorrow
+    assert rows[1]["discovered_at"] < tomorrow
+    assert len(arrivals) == len(Arrivals(place)) == 4
+
+
+def test_what_is_held_back_does_not_arrive(place: str) -> None:
+    """Each new version is asked about; what arrived before is not."""
+    arrivals, asked = Arrivals(place), list[str]()
+    append(arrivals, pictures(1))
+
+    def unless(uri: str) -> bool:
+        asked.append(uri)
+        return uri.endswith("2.jpg")
+
+    found = pictures(1, 2, 3)
+    assert list(arrivals.append(found, route="listing", rows_per_file=100, unless=unless)) == [1]
+    assert uris(place) == ["1", "3"]
+    assert asked == [each.uri for each in found[1:]]
+    assert append(arrivals, pictures(2)) == [1]
+
+
+def test_after_a_reload_only_the_table_counts(place: str) -> None:
+    """What was deleted from the table, as by a takedown, may arrive again."""
+    arrivals = Arrivals(place)
+    append(arrivals, pictures(1, 2))
+    DeltaTable(place).delete("uri LIKE '%1.jpg'")
+    assert append(arrivals, pictures(1)) == []
+    arrivals.reload()
+    assert len(arrivals) == 1
+    assert append(arrivals, pictures(1, 2)) == [1]
 
 
 def test_an_identity_tells_versions_apart() -> None:
-    """Sixteen bytes of URI, e_tag and time: each of them counts, and neighbours do not run together."""
+    """Sixteen bytes of URI, e_tag, time and attempt: each of them counts, and neighbours do not run together."""
     later = MORNING + timedelta(microseconds=1)
     different = [("a", "b", MORNING), ("ab", "", MORNING), ("", "ab", MORNING), ("a", "b", later)]
-    identities = {identity(*each) for each in different}
-    assert len(identities) == 4
-    assert {len(each) for each in identities} == {16}
+    found = {*(identity(*each) for each in different), identity("a", "b", MORNING, 2)}
+    assert len(found) == 5
+    assert {len(each) for each in found} == {16}
     assert identity("a", "b", MORNING) == identity("a", "b", MORNING.astimezone())
+
+
+moments = st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31), timezones=st.just(UTC))
+rows = st.tuples(st.text(max_size=4), st.text(max_size=4), moments, st.integers(1, 2**31 - 1))
+
+
+@settings(deadline=None)
+@given(st.lists(rows, max_size=8))
+def test_the_identities_of_a_batch_are_those_of_its_rows(rows: list[tuple[str, str, datetime, int]]) -> None:
+    """Of any table that has the columns, in whatever order they stand, also before 1970 and of a slice."""
+    columns: list[Any] = [list(each) for each in zip(*rows, strict=True)] or [[], [], [], []]
+    batch = pa.record_batch(
+        {
+            "attempt": pa.array(columns[3], pa.int32()),
+            "landed_at": pa.array(columns[2], TIMESTAMP),
+            "e_tag": pa.array(columns[1], pa.string()),
+            "uri": pa.array(columns[0], pa.string()),
+        }
+    )
+    found = identities(batch)
+    assert found.dtype == HASH
+    assert [bytes(each).ljust(16, b"\0") for each in found] == [identity(*row) for row in rows]
+    assert (identities(batch.slice(1)) == found[1:]).all()
 
 
 # Few distinct bytes, many zeros at the end: numpy strips them from fixed-width bytes.
@@ -313,7 +372,7 @@ def test_known_is_a_set(pages: list[list[bytes]], merge_at: int) -> None:
 
 
 def test_known_counts_a_version_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A version read again after a merge (a second attempt's row) is still one version."""
+    """One that is added again after a merge is still one."""
     monkeypatch.setattr("streaming.arrivals._MERGE_AT", 2)
     known = Known()
     known.add([b"a" * 16, b"b" * 16])

@@ -213,9 +213,7 @@ class TestAnyBytes:
         """Random bytes, with or without a real file's start, end in a rejection or a picture."""
         self.hold(start + rest)
 
-    @pytest.mark.parametrize(
-        "error", [MemoryError("no room"), RecursionError("too deep"), zlib.error("bad block"), AssertionError()]
-    )
+    @pytest.mark.parametrize("error", [RecursionError("too deep"), zlib.error("bad block"), AssertionError()])
     def test_whatever_pillow_raises_is_a_rejection(self, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
         """An exception of any class from a decoder is CORRUPT."""
 
@@ -224,3 +222,27 @@ class TestAnyBytes:
 
         monkeypatch.setattr(ImageFile.ImageFile, "load", fails)
         assert rejection(FILES["jpeg"]).reason is Reason.CORRUPT
+
+    @pytest.mark.parametrize("error", [MemoryError("no room"), OSError("out of memory error when reading image file")])
+    def test_too_little_memory_is_no_fault_of_the_picture(
+        self, error: Exception, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Neither Python's error nor that of Pillow's codecs becomes a rejection: with more memory it is a picture."""
+
+        def fails(self: Image.Image) -> None:
+            raise error
+
+        monkeypatch.setattr(ImageFile.ImageFile, "load", fails)
+        with pytest.raises(MemoryError, match=str(error)):
+            decode(FILES["jpeg"], STILL, LIMIT)
+
+    @pytest.mark.parametrize("where", ["open", "getexif"])
+    def test_too_little_memory_for_the_header_is_none_either(self, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It is told apart from a header that cannot be parsed, and from EXIF that may be passed over."""
+
+        def fails(*args: object, **options: object) -> None:
+            raise MemoryError("no room")
+
+        monkeypatch.setattr(*{"open": (Image, "open"), "getexif": (Image.Image, "getexif")}[where], fails)
+        with pytest.raises(MemoryError):
+            decode(FILES["jpeg"], STILL, LIMIT)

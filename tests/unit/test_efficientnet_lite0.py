@@ -15,8 +15,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from conf.errors import BackboneError
-from streaming.compile import probe_pictures
 from streaming.efficientnet_lite0 import EMBEDDED_SHA256, build, embedded_weights, read_pth
+from streaming.probes import probe_pictures
 from streaming.runtime import Runtime
 from streaming.shelf import Compiled, save
 
@@ -120,7 +120,7 @@ class TestNetwork:
         self, embedded: Compiled, picture: NDArray[np.uint8], expected: Floats, tmp_path: Path
     ) -> None:
         """The compiled model, fed uint8 pixels, computes what the file's arrays say."""
-        assert distance(Runtime(save(embedded, tmp_path), embedded.backbone)(picture), expected) < 1e-5
+        assert distance(Runtime(save(embedded, tmp_path), embedded.backbone, 1280)(picture), expected) < 1e-5
 
     @pytest.mark.parametrize("kind", ["_conv_stem.weight", "_depthwise_conv.weight"])
     def test_a_kernel_turned_on_its_side_would_be_seen(
@@ -135,7 +135,7 @@ class TestNetwork:
         assert build(64).count_params() == 3_413_024
 
     def test_odd_sizes_round_the_map_up(self) -> None:
-        """The last map has ceil(size / 32) rows, as `Backbone.width` supposes."""
+        """The last map has ceil(size / 32) rows, as with Keras' own networks."""
         assert build(100).output_shape == (None, 4, 4, 1280)
 
     def test_weights_that_lack_a_parameter_are_refused(self, parameters: Parameters) -> None:

@@ -1,28 +1,36 @@
+import hashlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from conf.errors import BackboneError
-from streaming.backbones import parse_backbone
-from streaming.compile import probe_pictures
+from streaming.backbones import Backbone, parse_backbone
+from streaming.compile import compile_backbone
+from streaming.probes import probe_pictures, worst_error
 from streaming.runtime import Runtime, runtime_for
-from streaming.shelf import Compiled
+from streaming.shelf import Compiled, load, model_path, save
+
+RANDOM_1 = hashlib.sha256(b"random:1").hexdigest()
 
 
-def test_a_picture_becomes_one_vector_of_the_backbones_width(random_model: Path, random_mobilenet: Compiled) -> None:
-    """Pixels of the declared size give float32 of the declared width, the same every time."""
-    runtime = Runtime(random_model, random_mobilenet.backbone)
+@pytest.fixture(scope="module")
+def runtime(random_model: Path, random_mobilenet: Compiled) -> Runtime:
+    return Runtime(random_model, random_mobilenet.backbone, random_mobilenet.manifest.width)
+
+
+def test_a_picture_becomes_one_vector_of_the_backbones_width(runtime: Runtime) -> None:
+    """Pixels of the declared size give float32 of the compiled width, the same every time."""
     pixels = probe_pictures(32)[0]
     vector = runtime(pixels)
-    assert vector.shape == (random_mobilenet.backbone.width,)
+    assert vector.shape == (1280,)
     assert vector.dtype == np.float32
     np.testing.assert_array_equal(runtime(pixels), vector)
 
 
-def test_a_vector_outlives_the_next_call(random_model: Path, random_mobilenet: Compiled) -> None:
+def test_a_vector_outlives_the_next_call(runtime: Runtime) -> None:
     """The vector is a copy: a worker may keep it while it runs the next picture."""
-    runtime = Runtime(random_model, random_mobilenet.backbone)
     first, second = probe_pictures(32)[:2]
     vector = runtime(first)
     kept = vector.copy()
@@ -30,12 +38,20 @@ def test_a_vector_outlives_the_next_call(random_model: Path, random_mobilenet: C
     np.testing.assert_array_equal(vector, kept)
 
 
-@pytest.mark.parametrize(("size", "pooling"), [(64, "avg"), (64, "flatten")])
-def test_a_model_of_another_backbone_is_refused(size: int, pooling: str, random_model: Path) -> None:
+def test_several_pictures_become_as_many_vectors_in_their_order(runtime: Runtime) -> None:
+    """LiteRT takes them one by one; no pictures are no vectors."""
+    pictures = list(probe_pictures(32)[:3])
+    np.testing.assert_array_equal(runtime.vectors(pictures), [runtime(each) for each in pictures])
+    assert (runtime.batch, runtime.vectors([])) == (1, [])
+
+
+@pytest.mark.parametrize(("size", "width"), [(64, 1280), (32, 1281)])
+def test_a_model_of_another_backbone_is_refused(size: int, width: int, random_model: Path) -> None:
     """A model whose input or output is not the declared one never gives a vector."""
-    other = parse_backbone(f"mobilenet-v2-0.35@{size}", "random:1", pooling).with_weights("0" * 64)
-    with pytest.raises(BackboneError, match=r"uint8\[1, 32, 32, 3\].*uint8\[1, 64, 64, 3\]"):
-        Runtime(random_model, other)
+    other = parse_backbone(f"mobilenet-v2-0.35@{size}", "random:1").with_weights("0" * 64)
+    says = rf"uint8\[1, 32, 32, 3\] to float32\[1, 1280\].*uint8\[1, {size}, {size}, 3\] to float32\[1, {width}\]"
+    with pytest.raises(BackboneError, match=says):
+        Runtime(random_model, other, width)
 
 
 def test_a_file_that_is_no_model_is_refused(tmp_path: Path, random_mobilenet: Compiled) -> None:
@@ -43,9 +59,55 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path, random_mobilenet: Co
     path = tmp_path / "noise.tflite"
     path.write_bytes(b"no model at all")
     with pytest.raises(BackboneError, match=r"noise\.tflite.*delete it and start again"):
-        Runtime(path, random_mobilenet.backbone)
+        Runtime(path, random_mobilenet.backbone, 1280)
 
 
 def test_a_process_loads_a_model_once(random_model: Path, random_mobilenet: Compiled) -> None:
     """A reused worker finds the model of its earlier task."""
-    assert runtime_for(random_model, random_mobilenet.backbone) is runtime_for(random_model, random_mobilenet.backbone)
+    first, second = (runtime_for(random_model, random_mobilenet.backbone, 1280, "litert") for _ in range(2))
+    assert first is second
+
+
+class TestTensorFlow:
+    """TensorFlow runs the same backbone in batches, where it is asked for."""
+
+    @pytest.fixture(scope="class")
+    def shelf(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        """Compile a backbone for both runtimes."""
+        folder = tmp_path_factory.mktemp("both")
+        request = parse_backbone("mobilenet-v3-small@32", "random:1", "flatten")
+        save(compile_backbone(request, "tensorflow"), folder)
+        return folder
+
+    @pytest.fixture(scope="class")
+    def backbone(self) -> Backbone:
+        request = parse_backbone("mobilenet-v3-small@32", "random:1", "flatten")
+        return request.with_weights(RANDOM_1)
+
+    def test_both_runtimes_give_the_same_vectors(self, shelf: Path, backbone: Backbone) -> None:
+        """One featurizer whatever runs it: more pictures than a batch holds, and fewer."""
+        manifest = load(shelf, backbone.featurizer, "tensorflow")
+        assert manifest is not None
+        assert set(manifest.task_bytes) == {"litert", "tensorflow"}
+        one, other = (
+            runtime_for(model_path(shelf, backbone.featurizer, kind), backbone, manifest.width, kind)
+            for kind in ("litert", "tensorflow")
+        )
+        pictures: list[NDArray[np.uint8]] = list(probe_pictures(32)) * 2 + list(probe_pictures(32)[:3])
+        assert len(pictures) > other.batch > 1
+        vectors = other.vectors(pictures)
+        assert worst_error(np.stack(vectors), np.stack(one.vectors(pictures))) < 1e-4
+        assert other.vectors([]) == []
+
+    def test_a_model_of_another_backbone_is_refused(self, shelf: Path, backbone: Backbone) -> None:
+        """As in LiteRT."""
+        model = model_path(shelf, backbone.featurizer, "tensorflow")
+        with pytest.raises(BackboneError, match=r"maps \(None, 32, 32, 3\) to \(None, 576\).*\(None, 7\)"):
+            runtime_for(model, backbone, 7, "tensorflow")
+
+    def test_a_file_that_is_no_model_is_refused(self, tmp_path: Path, backbone: Backbone) -> None:
+        """The message names the file and the mend."""
+        path = tmp_path / "noise.keras"
+        path.write_bytes(b"no model at all")
+        with pytest.raises(BackboneError, match=r"noise\.keras: Keras cannot load it.*delete it and start again"):
+            runtime_for(path, backbone, 576, "tensorflow")

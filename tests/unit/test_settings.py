@@ -1,13 +1,14 @@
 import re
+import shlex
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conf.errors import UsageError
-from conf.settings import FIELDS, NAMES, TYPES, Settings, flag, resolve
+from conf.settings import FIELDS, NAMES, TEXTS, TYPES, Settings, flag, resolve
 
 NUMBERS = [name for name in NAMES if FIELDS[name].metadata["least"] is not None]
 CHOICES = [name for name in NAMES if FIELDS[name].metadata["choices"]]
@@ -227,6 +228,16 @@ def test_a_flag_is_spelt_with_dashes(name: str, spelt: str) -> None:
     assert flag(name) == spelt
 
 
+def test_a_list_is_a_toml_list_or_the_words_of_a_text(tmp_path: Path) -> None:
+    """Quotes keep the blanks of a path together; an empty list is refused by name."""
+    (tmp_path / "verger.toml").write_text('backbone = ["vgg16@64", "my net.keras"]\n')
+    assert resolve({}, {}, folder=tmp_path).settings.backbone == ("vgg16@64", "my net.keras")
+    assert resolve({}, {"VERGER_BACKBONE": "vgg16 'my net.keras'"}).settings.backbone == ("vgg16", "my net.keras")
+    for text in ("", "'unclosed"):
+        with pytest.raises(UsageError, match="backbone must be a text or a list of texts"):
+            resolve({}, {"VERGER_BACKBONE": text})
+
+
 def accepted(name: str) -> st.SearchStrategy[Any]:
     """Give any value that a setting takes."""
     least, kind = FIELDS[name].metadata["least"], TYPES[name]
@@ -236,7 +247,15 @@ def accepted(name: str) -> st.SearchStrategy[Any]:
         return st.integers(min_value=int(least), max_value=2**63 - 1)
     if kind is float:
         return st.floats(min_value=least, allow_nan=False, allow_infinity=False)
-    return st.booleans() if kind is bool else st.text(st.characters(exclude_categories=["Cs", "Cc"]))
+    texts = st.text(st.characters(exclude_categories=["Cs", "Cc"]))
+    if kind == TEXTS:
+        return st.lists(texts.filter(bool), min_size=1).map(tuple)
+    return st.booleans() if kind is bool else texts
+
+
+def as_text(value: Any) -> str:
+    """Write a value as a person does in the environment."""
+    return shlex.join(value) if isinstance(value, tuple) else str(value)
 
 
 @settings(deadline=None)
@@ -247,8 +266,8 @@ def test_any_value_that_a_setting_takes_arrives_as_given(given_: tuple[str, Any]
     nowhere = Path("/nonexistent")
     for resolved in (
         resolve({name: value}, {}, folder=nowhere),
-        resolve({}, {f"VERGER_{name.upper()}": str(value)}, folder=nowhere),
+        resolve({}, {f"VERGER_{name.upper()}": as_text(value)}, folder=nowhere),
     ):
         assert getattr(resolved.settings, name) == value
-        assert type(getattr(resolved.settings, name)) is TYPES[name]
+        assert type(getattr(resolved.settings, name)) is (get_origin(TYPES[name]) or TYPES[name])
         assert [each for each in NAMES if resolved.origins[each] != "default"] == [name]

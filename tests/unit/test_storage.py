@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from conf.errors import Rejected, StorageError
+from conf.errors import DeniedError, Rejected, StorageError
 from conf.rejections import Reason
 from conf.storage import FolderStorage, folder_e_tag
 from conf.uris import uri_of
@@ -171,6 +171,37 @@ def test_while_the_landing_does_not_answer_nothing_is_a_pictures_fault(
     failing_open(monkeypatch, number)
     with pytest.raises(StorageError, match=r"the landing does not answer: .*No such file or directory"):
         storage.read(uri_of(landing / "1.jpg"), "7-1", LIMIT)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM])
+@pytest.mark.parametrize("may", ["scandir", "stat"])
+def test_a_landing_that_may_not_be_read_is_denied(
+    number: int, may: str, landing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Permission taken from everything forbids no single picture; a landing may refuse its names, or only its files."""
+    storage = FolderStorage(str(landing))
+    failing_open(monkeypatch, number)
+
+    def refused(path: str, *args: Any) -> Any:
+        raise OSError(number, os.strerror(number), path)
+
+    monkeypatch.setattr(os, may, refused)
+    with pytest.raises(DeniedError, match=rf"the landing may not be read: .*{os.strerror(number)}.*grant"):
+        storage.read(uri_of(landing / "1.jpg"), "7-1", LIMIT)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.parametrize("mode", [0o000, 0o100, 0o400])
+def test_permission_on_the_landing_is_looked_at_as_a_whole(mode: int, landing: Path) -> None:
+    """A landing that is closed, one that cannot be listed and lacks a picture, one that cannot be entered."""
+    storage = FolderStorage(str(landing))
+    (landing / "1.jpg").unlink()
+    landing.chmod(mode)
+    try:
+        with pytest.raises(DeniedError):
+            storage.read(uri_of(landing / "1.jpg"), "7-1", LIMIT)
+    finally:
+        landing.chmod(0o700)
 
 
 def test_an_empty_folder_in_the_landings_place_is_no_answer(landing: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from streaming.progress import MicroBatch, described
-from streaming.totals import ReportFile, Totals, last_rate
+from streaming.totals import Former, ReportFile, Standing, Totals, duration, former
 
 BATCH = MicroBatch(3, 10, {"gone": 1}, 2.0, 0.5, 0.9)
 
@@ -46,28 +46,58 @@ def test_rejected_pictures_are_the_sum_of_their_reasons() -> None:
     assert Totals(rejections=Counter(gone=2, truncated=3)).rejected == 5
 
 
+def standings(**outcomes: int) -> dict[str, Standing]:
+    """Give featurizers that make ten pictures a second, by name."""
+    return {name: Standing(outcomes=count, rate=10.0) for name, count in outcomes.items()}
+
+
+def test_the_backlog_is_what_each_featurizer_has_left() -> None:
+    """The time left is the slowest one's, at its own rate; with nothing left or no rate it is none."""
+    totals = Totals(landed=100, featurizers=standings(old=90, new=20))
+    assert (totals.backlog, totals.backlog_of("old"), totals.seconds_left) == (90, 10, 8.0)
+    totals.featurizers["old"].rate = 0.5
+    assert totals.seconds_left == 20.0
+    assert (Totals(landed=5).backlog, Totals(landed=5).seconds_left) == (0, 0.0)
+    assert Totals(landed=5, featurizers={"f": Standing()}).seconds_left == 0.0
+
+
+def test_a_micro_batch_counts_for_its_featurizer() -> None:
+    """Outcomes, reasons and the rate; one of few pictures says nothing of the rate."""
+    totals = Totals(landed=100, featurizers=standings(old=0, new=0))
+    totals.add("new", BATCH, telling=11)
+    assert (totals.featurizers["new"].rate, totals.featurizers["old"].outcomes) == (10.0, 0)
+    totals.add("new", BATCH, telling=10)
+    assert totals.featurizers["new"].rate == BATCH.rate == 5.0
+    assert (totals.featurized, totals.rejections, totals.batches) == (18, {"gone": 2}, 2)
+    assert totals.backlog_of("new") == 80
+
+
 def test_a_report_tells_how_the_run_stands(path: Path, clock: Clock) -> None:
-    """It holds what does not change, the totals, the latest micro-batch and when it was written."""
-    totals = Totals(landed=20, featurized=9, backlog=10, waiting=1, passed_over=Counter(hidden=2), last=BATCH)
-    ReportFile(path, {"landing": "file:///p%C3%AAche", "featurizer": "f"}, monotonic=clock).write(totals)
+    """It holds what does not change, the totals, each featurizer's latest micro-batch and when it was written."""
+    totals = Totals(landed=20, waiting=1, passed_over=Counter(hidden=2), featurizers=standings(f=0))
+    totals.add("f", BATCH, telling=1)
+    ReportFile(path, {"landing": "file:///p%C3%AAche"}, monotonic=clock).write(totals)
     found = content(path)
     written = datetime.fromisoformat(found.pop("at"))
     assert abs(datetime.now(UTC) - written) < timedelta(minutes=1)
     assert found == {
         "landing": "file:///p%C3%AAche",
-        "featurizer": "f",
+        "upkeep_at": "",
         "landed": 20,
         "backlog": 10,
+        "seconds_left": 2,
         "waiting": 1,
         "passed_over": {"hidden": 2},
-        "last_micro_batch": described(BATCH),
+        "featurizers": {
+            "f": {"state": "starting", "backlog": 10, "audited_at": "", "last_micro_batch": described(BATCH)}
+        },
     }
 
 
 def test_before_the_first_micro_batch_there_is_none_to_tell(path: Path, clock: Clock) -> None:
     """A run that has only discovered writes null."""
-    ReportFile(path, {}, monotonic=clock).write(Totals(landed=5))
-    assert content(path)["last_micro_batch"] is None
+    ReportFile(path, {}, monotonic=clock).write(Totals(landed=5, featurizers=standings(f=0)))
+    assert content(path)["featurizers"]["f"]["last_micro_batch"] is None
 
 
 def test_a_report_is_written_at_most_once_in_a_while(path: Path, clock: Clock) -> None:
@@ -118,13 +148,26 @@ def test_an_open_report_keeps_what_it_held(path: Path, clock: Clock) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_the_next_run_begins_with_the_last_ones_rate(path: Path) -> None:
-    """Of the same featurizer and of a micro-batch large enough to tell; nothing else counts."""
+def test_the_next_run_begins_with_what_the_last_one_measured(path: Path) -> None:
+    """A micro-batch too small to tell does not count, and what cannot be read says nothing."""
     batch = MicroBatch(number=3, pictures=500, rejections={}, seconds=5.0, freshness_p50=1.0, freshness_p95=2.0)
-    ReportFile(path, {"featurizer": "f"}).write(Totals(last=batch), now=True)
-    assert last_rate(path, "f", at_least=64) == 100.0
-    assert last_rate(path, "g", at_least=64) == 0.0
-    assert last_rate(path, "f", at_least=501) == 0.0
-    path.write_text("[]")
-    assert last_rate(path, "f", at_least=64) == 0.0
-    assert last_rate(path.with_name("none"), "f", at_least=64) == 0.0
+    totals = Totals(featurizers=standings(f=0, g=0), upkeep_at="2026-03-01T08:00:00+00:00")
+    totals.add("f", batch, telling=1)
+    for each in totals.featurizers.values():
+        each.audited_at = "2026-03-01T07:00:00+00:00"
+    ReportFile(path, {}).write(totals, now=True)
+    audits = dict.fromkeys(("f", "g"), "2026-03-01T07:00:00+00:00")
+    assert former(path, telling=64) == Former({"f": 100.0}, audits, "2026-03-01T08:00:00+00:00")
+    assert former(path, telling=501).rates == {}
+    for unreadable in ("[]", "{}", "{", '{"featurizers": {"f": {"last_micro_batch": {}}}}', '{"featurizers": []}'):
+        path.write_text(unreadable)
+        assert former(path, telling=64) == Former()
+    assert former(path.with_name("none"), telling=64) == Former()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(0.04, "0.0 s"), (119, "119.0 s"), (420, "7 min"), (11160, "3.1 h"), (1e6, "11.6 d")]
+)
+def test_a_duration_is_said_as_a_person_does(seconds: float, said: str) -> None:
+    """Three digits at most, in the unit that fits."""
+    assert duration(seconds) == said

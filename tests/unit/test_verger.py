@@ -1,56 +1,15 @@
 import json
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from deltalake import write_deltalake
 
 import verger
 from conf import lease
-from conf.lake import create_lake
 from conf.tables import ARRIVALS, FEATURES
-
-MORNING = datetime(2026, 3, 1, 8, tzinfo=UTC)
-ONE, OTHER = "efficientnet-lite0-224-avg-aaaaaaaa", "mobilenet-v2-224-avg-bbbbbbbb"
-
-
-class Orchard:
-    """A lake that a test fills row by row."""
-
-    def __init__(self, root: Path) -> None:
-        self.paths = create_lake(str(root))
-
-    def arrive(self, *uris: str, attempt: int = 1) -> None:
-        """Append arrivals."""
-        rows = [
-            {
-                "uri": uri,
-                "e_tag": "1-1",
-                "landed_at": MORNING,
-                "size": 1,
-                "version": None,
-                "discovered_at": MORNING,
-                "attempt": attempt,
-                "route": "listing",
-            }
-            for uri in uris
-        ]
-        write_deltalake(self.paths.table(ARRIVALS), pa.Table.from_pylist(rows, ARRIVALS.schema), mode="append")
-
-    def outcome(self, *rows: dict[str, Any], featurizer: str = ONE) -> None:
-        """Append outcomes in one commit; what a row leaves out is as usual."""
-        usual = {
-            "e_tag": "1-1",
-            "landed_at": MORNING,
-            "discovered_at": MORNING,
-            "attempt": 1,
-            "featurizer": featurizer,
-            "featurized_at": MORNING,
-        }
-        filled = [usual | ({} if "rejection" in row else {"features": [1.0, 2.0]}) | row for row in rows]
-        write_deltalake(self.paths.table(FEATURES), pa.Table.from_pylist(filled, FEATURES.schema), mode="append")
+from conf.uris import uri_of
+from tests.unit.lakes import ONE, OTHER, Orchard, seconds
 
 
 @pytest.fixture
@@ -63,11 +22,6 @@ def orchard(tmp_path: Path) -> Orchard:
 def lake(orchard: Orchard) -> verger.Lake:
     """Open it."""
     return verger.open(str(orchard.paths.root))
-
-
-def seconds(number: int) -> datetime:
-    """Give a moment some seconds after the morning."""
-    return MORNING + timedelta(seconds=number)
 
 
 def by_uri(table: pa.Table, column: str) -> dict[str, Any]:
@@ -164,6 +118,50 @@ def test_a_featurizer_is_named_by_id_or_prefix(orchard: Orchard, lake: verger.La
             lake.featurizer(wish)
 
 
+def test_the_featurizer_streamed_last_is_told_by_its_outcomes(orchard: Orchard, lake: verger.Lake) -> None:
+    """And not by its files, which compaction and takedowns write anew."""
+    orchard.outcome({"uri": "a", "featurized_at": seconds(9)})
+    orchard.outcome({"uri": "a", "featurized_at": seconds(1)}, featurizer=OTHER)
+    assert lake.featurizers() == [OTHER, ONE]
+
+
+def test_rejections_are_listed_by_reason(orchard: Orchard, lake: verger.Lake) -> None:
+    """The newest outcome decides: a rejection for the reason that another outcome superseded is not listed."""
+    orchard.outcome({"uri": "a", "rejection": "truncated"}, {"uri": "b", "rejection": "gone"}, {"uri": "c"})
+    orchard.outcome({"uri": "d", "rejection": "gone"}, {"uri": "e", "rejection": "gone"})
+    orchard.outcome({"uri": "d", "attempt": 2}, {"uri": "e", "rejection": "forbidden", "attempt": 2})
+    assert by_uri(lake.rejections(reason="gone"), "rejection") == {"b": "gone"}
+    assert set(by_uri(lake.rejections(), "rejection")) == {"a", "b", "e"}
+
+
+def test_a_reason_that_there_is_not_is_refused(orchard: Orchard, lake: verger.Lake) -> None:
+    """A slip of the pen is no empty list."""
+    orchard.outcome({"uri": "a", "rejection": "gone"})
+    with pytest.raises(verger.UsageError, match=r"--reason went: no such reason; there are empty, .*gone"):
+        lake.rejections(reason="went")
+
+
+@pytest.mark.parametrize(
+    ("prefix", "kept"),
+    [
+        ("apple/", ["apple/1.jpg"]),
+        ("apple", ["apple/1.jpg", "apples 2/1.jpg"]),
+        ("apples 2/", ["apples 2/1.jpg"]),
+        ("pear", []),
+    ],
+)
+@pytest.mark.parametrize("as_uri", [True, False])
+def test_rejections_are_listed_by_prefix(
+    prefix: str, kept: list[str], as_uri: bool, orchard: Orchard, lake: verger.Lake, tmp_path: Path
+) -> None:
+    """As path or URI; with a slash at the end it is the folder, without one any name that begins so."""
+    uris = {uri_of(tmp_path / name): name for name in ("apple/1.jpg", "apples 2/1.jpg", "banana/1.jpg")}
+    orchard.outcome(*({"uri": uri, "rejection": "gone"} for uri in uris), {"uri": uri_of(tmp_path / "pear/1.jpg")})
+    place = f"{tmp_path}/{prefix}"
+    found = lake.rejections(prefix=uri_of(place) if as_uri else place)
+    assert sorted(uris[uri] for uri in found["uri"].to_pylist()) == kept
+
+
 def test_each_read_sees_the_tables_as_they_are(orchard: Orchard, lake: verger.Lake) -> None:
     """An open lake follows the stream; it keeps no snapshot."""
     orchard.outcome({"uri": "a"})
@@ -190,7 +188,7 @@ def test_the_status_counts_outcomes_and_pictures(orchard: Orchard, lake: verger.
     orchard.arrive("a", attempt=2)
     orchard.outcome({"uri": "a", "rejection": "forbidden"}, {"uri": "b"}, {"uri": "c", "rejection": "truncated"})
     orchard.outcome({"uri": "a", "attempt": 2, "featurized_at": seconds(30)})
-    orchard.outcome({"uri": "b"}, featurizer=OTHER)
+    orchard.outcome({"uri": "b", "featurized_at": seconds(60)}, featurizer=OTHER)
     status = json.loads(json.dumps(lake.status()))
     assert status["arrivals"] == 6
     first, second = status["featurizers"]

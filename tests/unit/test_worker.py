@@ -1,23 +1,27 @@
 import hashlib
 import io
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyspark
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from conf.errors import BackboneError, Rejected, StorageError
+from conf.errors import BackboneError, IsolationError, Rejected, StorageError
 from conf.rejections import Reason
 from conf.tables import ARRIVALS, FEATURES
 from streaming import worker
-from streaming.backbones import Backbone, parse_backbone
+from streaming.backbones import parse_backbone
 from streaming.worker import INPUT, Work, featurize
+from tests.unit.hostile import harmful, telling, vulnerable
 
 MORNING = datetime(2026, 3, 1, 8, tzinfo=UTC)
 LANDING = "file:///landing"
@@ -48,30 +52,33 @@ class FakeStorage:
         return found
 
 
-def mean_grey(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Give a vector of three: the mean grey, its double, one."""
-    assert pixels.shape == (32, 32, 3)
-    grey = float(pixels.mean())
-    return np.array([grey, 2 * grey, 1], dtype=np.float32)
+@dataclass
+class MeanGrey:
+    """A runtime whose vectors are the mean grey, its double and one; it keeps how many pictures came at a time."""
+
+    batch: int = 1
+    sizes: list[int] = field(default_factory=list)
+
+    def vectors(self, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+        """Give the vectors of prepared pictures."""
+        assert {each.shape for each in pictures} == {(32, 32, 3)}
+        self.sizes.append(len(pictures))
+        greys = [float(each.mean()) for each in pictures]
+        return [np.array([grey, 2 * grey, 1], dtype=np.float32) for grey in greys]
 
 
 @pytest.fixture(autouse=True)
-def loaded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, Backbone]]:
-    """Put the mean grey in the runtime's place; give what was asked to be loaded."""
-    asked: list[tuple[Path, Backbone]] = []
-
-    def runtime_for(model: Path, backbone: Backbone) -> Any:
-        asked.append((model, backbone))
-        return mean_grey
-
-    monkeypatch.setattr(worker, "runtime_for", runtime_for)
-    return asked
+def runtime(monkeypatch: pytest.MonkeyPatch) -> MeanGrey:
+    """Put the mean grey in the runtime's place."""
+    runtime = MeanGrey()
+    monkeypatch.setattr(worker, "runtime_for", lambda *asked: runtime)
+    return runtime
 
 
 def work(content: Mapping[str, bytes | Exception], **changes: Any) -> Work:
     """Give the constants of a task that reads from `content`."""
     usual = Work(
-        BACKBONE, "model.tflite", FakeStorage(content), LANDING, "parent", pixel_limit=10_000, byte_limit=100_000
+        BACKBONE, 3, "model.tflite", FakeStorage(content), LANDING, "parent", pixel_limit=10_000, byte_limit=100_000
     )
     return replace(usual, **changes)
 
@@ -92,9 +99,9 @@ def arrivals(*names: str, size: int = 100) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist(rows, SCHEMA)
 
 
-def featurized(batch: pa.RecordBatch, task: Work) -> list[dict[str, Any]]:
+def featurized(batch: pa.RecordBatch, task: Work, **options: Any) -> list[dict[str, Any]]:
     """Give the rows that come out."""
-    return [row for out in featurize(iter([batch]), task) for row in out.to_pylist()]
+    return [row for out in featurize(iter([batch]), task, **options) for row in out.to_pylist()]
 
 
 def test_a_picture_becomes_a_row_of_features() -> None:
@@ -198,10 +205,10 @@ def test_the_version_that_arrived_is_the_one_that_is_read() -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_a_vector_that_is_not_finite_is_a_rejection(value: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_vector_that_is_not_finite_is_a_rejection(value: float, runtime: MeanGrey) -> None:
     """A single bad value would spoil every mean; the row still says what the picture was."""
     vector = np.array([1, value, value, 0], dtype=np.float32)
-    monkeypatch.setattr(worker, "runtime_for", lambda model, backbone: lambda pixels: vector)
+    runtime.vectors = lambda pictures: [vector]  # type: ignore[method-assign]
     (row,) = featurized(arrivals("1.png"), work({"1.png": png(1)}))
     assert (row["features"], row["rejection"], row["detail"]) == (None, "non_finite", "2 of 4 values are not finite")
     assert (row["format"], row["width"], row["height"]) == ("png", 40, 30)
@@ -244,10 +251,18 @@ def test_a_slice_of_a_batch_is_taken_for_what_it_is() -> None:
     assert [row["features"][0] for row in rows] == [2.0, 3.0, 4.0]
 
 
-def test_a_task_loads_its_model_once(loaded: list[tuple[Path, Backbone]]) -> None:
-    """Model and backbone go to the runtime together, before the first picture."""
-    list(featurize(iter([arrivals("1.png"), arrivals("1.png")]), work({"1.png": png(1)})))
-    assert loaded == [(Path("model.tflite"), BACKBONE)]
+def test_a_task_loads_its_model_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Model, backbone, width and the runtime's name go to the loader together, before the first picture."""
+    asked: list[Any] = []
+
+    def runtime_for(*each: Any) -> MeanGrey:
+        asked.append(each)
+        return MeanGrey()
+
+    monkeypatch.setattr(worker, "runtime_for", runtime_for)
+    task = work({"1.png": png(1)}, runtime="tensorflow")
+    list(featurize(iter([arrivals("1.png"), arrivals("1.png")]), task))
+    assert asked == [(Path("model.tflite"), BACKBONE, 3, "tensorflow")]
 
 
 def test_time_goes_on_while_pictures_are_featurized() -> None:
@@ -265,3 +280,140 @@ def test_the_label_follows_the_rule_and_rejections_are_labelled_too(rule: str, l
     content = {"Apple/1.png": png(1)}
     assert featurized(arrivals(*content), work(content, label=rule))[0]["label"] == label
     assert featurized(arrivals(*content), work({"Apple/1.png": b""}, label=rule))[0]["label"] == label
+
+
+def test_wide_vectors_go_out_fewer_at_a_time() -> None:
+    """No record batch has more than 8 MiB of vectors."""
+    names = [f"{row}.png" for row in range(9)]
+    task = work(dict.fromkeys(names, b""), width=1 << 19)
+    assert [out.num_rows for out in featurize(iter([arrivals(*names)]), task)] == [4, 4, 1]
+
+
+class TestBatches:
+    """A runtime that takes several pictures at a time gets them so."""
+
+    CONTENT: Mapping[str, bytes | Exception] = {
+        f"{number}.png": b"" if number in (1, 2, 6) else png(number) for number in range(10)
+    }
+    GREYS: tuple[float | None, ...] = (0, None, None, 3, 4, 5, None, 7, 8, 9)
+
+    def test_pictures_are_inferred_together(self, runtime: MeanGrey) -> None:
+        """Rejected pictures take no place in a batch; the last batch is what is left; each vector is its own row's."""
+        runtime.batch = 3
+        rows = featurized(arrivals(*self.CONTENT), work(self.CONTENT))
+        assert runtime.sizes == [3, 3, 1]
+        assert tuple(row["features"] and row["features"][0] for row in rows) == self.GREYS
+
+    def test_a_batch_ends_with_its_rows(self, runtime: MeanGrey) -> None:
+        """Rows do not go out before their vectors are there, nor wait for the pictures of the next ones."""
+        runtime.batch = 100
+        names = [f"{number}.png" for number in range(130)]
+        out = list(featurize(iter([arrivals(*names)]), work(dict.fromkeys(names, png(7)))))
+        assert runtime.sizes == [100, 28, 2]
+        assert [each.num_rows for each in out] == [128, 2]
+
+    def test_a_batch_without_pictures_is_not_inferred(self, runtime: MeanGrey) -> None:
+        """Rejections alone need no runtime."""
+        featurized(arrivals("1.png"), work({"1.png": b""}))
+        assert runtime.sizes == []
+
+
+class TestPace:
+    """A worker that is silent for long is taken for one that hangs."""
+
+    @pytest.mark.parametrize(
+        ("seconds", "sizes"), [(0.0, [10]), (1.0, [5, 5]), (2.0, [3, 3, 3, 1]), (5.0, [1] * 10), (60.0, [1] * 10)]
+    )
+    def test_rows_go_out_when_the_first_of_them_is_five_seconds_old(
+        self, seconds: float, sizes: list[int], runtime: MeanGrey
+    ) -> None:
+        """Slow pictures go out in short record batches, also where the runtime would like more of them at a time."""
+        runtime.batch = 4
+        now = 0.0
+
+        class Slow(FakeStorage):
+            def read(self, uri: str, e_tag: str, byte_limit: int) -> bytes:
+                nonlocal now
+                now += seconds
+                return super().read(uri, e_tag, byte_limit)
+
+        names = [f"{number}.png" for number in range(10)]
+        task = work({}, storage=Slow({name: png(number) for number, name in enumerate(names)}))
+        out = list(featurize(iter([arrivals(*names)]), task, monotonic=lambda: now))
+        assert [each.num_rows for each in out] == sizes
+        rows = [row for each in out for row in each.to_pylist()]
+        assert [row["uri"].rpartition("/")[2] for row in rows] == names
+        assert [row["features"][0] for row in rows] == list(range(10))
+
+    def test_time_that_others_take_is_no_silence(self) -> None:
+        """While Spark writes what came out, the worker has nothing to say."""
+        now = 0.0
+        names = [f"{number}.png" for number in range(300)]
+        out = featurize(iter([arrivals(*names)]), work(dict.fromkeys(names, b"")), monotonic=lambda: now)
+        sizes = []
+        for each in out:
+            sizes.append(each.num_rows)
+            now += 60
+        assert sizes == [128, 128, 44]
+
+
+class TestIsolation:
+    """Pictures that harm the decoder, in a process of its own and without."""
+
+    def test_each_harmful_picture_is_rejected_by_name_and_no_other(self) -> None:
+        """The row of a crash or hang has the file's hash; its neighbours have features."""
+        harms = {"a.png": "segfault", "c.png": "spin", "d.png": "devour", "f.png": "leave"}
+        names = [f"{letter}.png" for letter in "abcdefg"]
+        content: dict[str, bytes | Exception] = {
+            name: harmful(png(1), harms[name]) if name in harms else png(number) for number, name in enumerate(names)
+        }
+        task = work(content, decode=vulnerable, decode_seconds=0.3)
+        rows = {row["uri"].rpartition("/")[2]: row for row in featurized(arrivals(*names), task, isolated=True)}
+        assert {name: rows[name]["rejection"] for name in harms} == {
+            "a.png": "crashed",
+            "c.png": "timed_out",
+            "d.png": "crashed",
+            "f.png": "crashed",
+        }
+        assert all(rows[name]["detail"] and rows[name]["sha256"] for name in harms)
+        assert {name: row["features"][0] for name, row in rows.items() if name not in harms} == {
+            "b.png": 1.0,
+            "e.png": 4.0,
+            "g.png": 6.0,
+        }
+
+    @pytest.mark.parametrize(("attempt", "own"), [(None, False), (0, False), (1, True), (3, True)])
+    def test_decoding_has_a_process_of_its_own_when_the_task_runs_again(
+        self, attempt: int | None, own: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The first run pays nothing for what hardly ever happens; without Spark there is no second."""
+        task = None if attempt is None else SimpleNamespace(attemptNumber=lambda: attempt)
+        monkeypatch.setattr(pyspark.TaskContext, "get", lambda: task)
+        (row,) = featurized(arrivals("1.png"), work({"1.png": png(1)}, decode=telling))
+        assert (row["width"] != os.getpid()) is own
+
+    def test_the_process_ends_with_the_task(self) -> None:
+        """Also when Spark takes no more rows."""
+        names = [f"{number}.png" for number in range(300)]
+        task = work(dict.fromkeys(names, png(1)), decode=telling)
+        out = featurize(iter([arrivals(*names)]), task, isolated=True)
+        process = next(out).column("width")[0].as_py()
+        os.kill(process, 0)
+        out.close()  # type: ignore[attr-defined]
+        with pytest.raises(ProcessLookupError):
+            os.kill(process, 0)
+
+    def test_too_little_memory_is_no_row_in_the_first_run(self) -> None:
+        """The picture need not be to blame; the next run, isolated, tells."""
+        with pytest.raises(MemoryError):
+            featurized(arrivals("1.png"), work({"1.png": harmful(png(1), "devour")}, decode=vulnerable))
+
+    def test_a_process_that_cannot_be_started_is_no_row(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It is the world's fault."""
+        monkeypatch.setattr("sys.executable", "/nowhere/python")
+        with pytest.raises(IsolationError):
+            featurized(arrivals("1.png"), work({"1.png": png(1)}), isolated=True)
+
+    def test_the_room_follows_the_pixel_limit(self) -> None:
+        """At the usual limit of 80 megapixels, a picture may take a little less than 3 GB."""
+        assert work({}, pixel_limit=80_000_000).decode_bytes == 2_560_000_000 + (256 << 20)

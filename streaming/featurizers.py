@@ -1,0 +1,36 @@
+"""Which featurizers a lake holds, and which one a person means."""
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from conf.errors import UsageError
+from conf.lake import LakePaths
+from conf.tables import FEATURES, open_table
+
+
+def featurized(lake: LakePaths) -> list[str]:
+    """Return the ids of the featurizers that have rows, the one that was streamed last at the end."""
+    actions = pa.table(open_table(lake.table(FEATURES)).get_add_actions(flatten=True))
+    if not actions.num_rows:
+        return []
+    # Files are written anew by takedowns and compaction: the time of the outcomes counts before theirs.
+    telling = [name for name in ("max.featurized_at", "modification_time") if name in actions.column_names]
+    last = actions.group_by("partition.featurizer").aggregate([(name, "max") for name in telling])
+    ordered = last.sort_by([(f"{name}_max", "ascending") for name in telling])
+    return [str(each) for each in ordered["partition.featurizer"].to_pylist()]
+
+
+def meant(wish: str, present: Sequence[str]) -> str:
+    """Return the one of `present` that an id, or the beginning of one, means.
+
+    Raises
+    ------
+    UsageError
+        None begins so, or several do.
+    """
+    matching = [each for each in present if each == wish] or [each for each in present if each.startswith(wish)]
+    if len(matching) != 1:
+        how_many = "no featurizer" if not matching else "more than one featurizer"
+        raise UsageError(f"featurizer {wish!r}: {how_many} begins so; the lake has {', '.join(present) or 'none'}")
+    return matching[0]

@@ -1,0 +1,255 @@
+"""A keeper holds one featurizer's query alive: compares its checkpoint, adopts, starts, follows, starts again."""
+
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Any
+
+from deltalake.exceptions import DeltaError
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
+
+from conf.errors import LakeError, StorageError, StreamError
+from conf.logs import fields, logger
+from streaming.checkpoints import BrokenCheckpoint
+from streaming.pipeline import Pipeline
+from streaming.progress import MicroBatch, ProgressReader, stamp
+from streaming.supervision import Backoff, Fate, fate, telling_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pyspark.sql.streaming.query import StreamingQuery
+
+_TICK = 0.2
+# With no reason known, the checkpoint may be what fails; beyond the second number nothing that we know of helps.
+_DISTRUST_AFTER, _TRIES = 3, 8
+_TRIES_ONCE = 3
+_MOST_CAUSES = 10
+
+
+class _Failed(Exception):
+    """The query ended by itself; the text is Spark's own."""
+
+
+class Keeper:
+    """Holds one featurizer's query alive, on a thread of its own.
+
+    Parameters
+    ----------
+    pipeline
+        What is to be kept running.
+    took
+        Told each micro-batch, on the keeper's thread.
+    once
+        End when what has arrived is drained, and give up after a few tries.
+    audit_every
+        Seconds between two audits.
+    audited
+        Told after each audit, on the keeper's thread.
+    audit_in
+        Seconds until the first audit.
+    backoff
+        The waits between tries.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        took: Callable[[MicroBatch], None],
+        *,
+        once: bool = False,
+        audit_every: float = 86400.0,
+        audited: Callable[[], None] = lambda: None,
+        audit_in: float | None = None,
+        backoff: Backoff | None = None,
+    ) -> None:
+        self.featurizer = pipeline.featurizer
+        self._pipeline = pipeline
+        self._told_of = took
+        self._once = once
+        self._audit_every = audit_every
+        self._audited = audited
+        self._next_audit = time.monotonic() + (audit_every if audit_in is None else audit_in)
+        self._backoff = backoff or Backoff()
+        self._halt, self._pausing, self._idle = Event(), Event(), Event()
+        self._distrust = ""
+        self._thread = Thread(target=self._run, name=f"keeper of {self.featurizer}", daemon=True)
+        self.state = "starting"
+        self.error: BaseException | None = None
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def halt(self) -> None:
+        """Let the running micro-batch commit, then end."""
+        self._halt.set()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still keeps its query: not drained, not halted, not failed."""
+        return self._thread.is_alive()
+
+    def join(self) -> None:
+        """Wait for the end."""
+        self._thread.join()
+
+    def pause(self) -> None:
+        """Let the running micro-batch commit, then rest until `resume`; `at_rest` tells when."""
+        self._idle.clear()
+        self._pausing.set()
+
+    def resume(self) -> None:
+        """Go on after a pause, from a comparison of the checkpoint with the tables."""
+        self._pausing.clear()
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether a pause has taken effect: no query runs."""
+        return self._idle.is_set() or not self.alive
+
+    def _run(self) -> None:
+        try:
+            self._pipeline.enter_pool()
+            while not self._halt.is_set():
+                if self._rested_or_drained():
+                    return
+        except BaseException as error:  # the leg's own thread raises it again
+            self.error = error
+        finally:
+            self.state = "stopped" if self.error is None else "failed"
+
+    def _rested_or_drained(self) -> bool:
+        while self._pausing.is_set() and not self._halt.is_set():
+            self.state = "paused"
+            self._idle.set()
+            self._halt.wait(_TICK)
+        try:
+            with _spark_failures():
+                return not self._halt.is_set() and self._drained()
+        except (_Failed, StorageError, LakeError) as failure:
+            self._wait_after(failure)
+            return False
+
+    def _drained(self) -> bool:
+        """Run the query until it ends; whether that is because everything is drained."""
+        self.state = "starting"
+        why = self._distrust or self._pipeline.fault()
+        since = None
+        if why:
+            since = self._adopted(why)
+            self._distrust = ""
+            if since is None:
+                return False
+        self._follow(self._pipeline.start(since))
+        return self._once and not self._interrupted()
+
+    def _adopted(self, why: str) -> int | None:
+        """Complete what has no outcome; return the version to go on from, None where there was no time."""
+        self.state = "adopting"
+        self._pipeline.set_aside(why)
+        gap = self._pipeline.gap()
+        logger().warning(
+            "the checkpoint is of no use: going on from what the tables say",
+            extra=fields(featurizer=self.featurizer, why=why, missing=gap.rows.num_rows, doubled=gap.doubled),
+        )
+        filled = self._pipeline.fill(gap.rows, self._took, self._interrupted)
+        return self._pipeline.version_after(gap.version) if filled else None
+
+    def _follow(self, query: "StreamingQuery") -> None:
+        self.state = "running"
+        progress = ProgressReader(query)
+        while query.isActive and not self._interrupted():
+            self._take(progress)
+            if not self._once and time.monotonic() >= self._next_audit and not self._sound():
+                break
+            self._halt.wait(_TICK)
+        _finish(query)
+        self._take(progress)
+        failure = query.exception()
+        if failure is not None:
+            raise _Failed(str(failure))
+
+    def _sound(self) -> bool:
+        """Hold arrivals against outcomes; whether each that the query has dealt with has one."""
+        try:
+            gap = self._pipeline.gap_behind()
+        except BrokenCheckpoint as broken:
+            self._distrust = str(broken)
+            return False
+        if gap is None:
+            return True
+        self._next_audit = time.monotonic() + self._audit_every
+        self._audited()
+        found = fields(featurizer=self.featurizer, version=gap.version, missing=gap.rows.num_rows, doubled=gap.doubled)
+        missing = gap.rows.num_rows
+        if missing or gap.doubled:
+            logger().error("the audit found arrivals without an outcome, or with two", extra=found)
+        else:
+            logger().info("audit: each arrival has one outcome", extra=found)
+        self._distrust = f"the audit found {missing:,} arrivals without an outcome" if missing else ""
+        return not self._distrust
+
+    def _take(self, progress: ProgressReader) -> None:
+        for batch in progress.fresh():
+            self._took(batch)
+
+    def _took(self, batch: MicroBatch) -> None:
+        self._backoff.reset()
+        self._told_of(batch)
+
+    def _wait_after(self, failure: Exception) -> None:
+        text = f"{type(failure).__name__}: {failure}"
+        what, reason = fate(text), telling_line(str(failure))
+        tries = self._backoff.tries + 1
+        most = _TRIES_ONCE if self._once else None if what is Fate.WAIT else _TRIES
+        if what is Fate.END or (most is not None and tries >= most):
+            after = f" {tries} times" if tries > 1 else ""
+            raise StreamError(f"the query failed{after}: {reason}; the next run goes on where it was")
+        if what is Fate.TRY and tries == _DISTRUST_AFTER:
+            self._distrust = f"its query failed {tries} times: {reason}"
+        seconds = self._backoff.next()
+        logger().warning(
+            "the query failed and will be started again",
+            extra=fields(featurizer=self.featurizer, reason=reason, tries=tries, seconds=round(seconds, 1)),
+        )
+        self.state = f"waiting after: {reason}"
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and not self._interrupted():
+            self._halt.wait(min(_TICK, seconds))
+
+    def _interrupted(self) -> bool:
+        return self._halt.is_set() or self._pausing.is_set()
+
+
+@contextmanager
+def _spark_failures() -> "Iterator[None]":
+    """Turn what Spark raises into `_Failed`; a JVM that is gone stays what it is, and ends the run."""
+    try:
+        yield
+    except PySparkException as error:
+        # str(error) would ask the JVM, which may be broken.
+        raise _Failed(getattr(error, "_desc", None) or str(error)) from error
+    except Py4JJavaError as error:
+        raise _Failed(_described(error.java_exception)) from error
+    except DeltaError as error:
+        raise _Failed(str(error)) from error
+
+
+def _described(error: Any) -> str:
+    """Return what a Java exception and its causes say."""
+    lines: list[str] = []
+    while error is not None and len(lines) < _MOST_CAUSES:
+        lines.append(str(error.toString()))
+        error = error.getCause()
+    return "\n".join(lines)
+
+
+def _finish(query: "StreamingQuery") -> None:
+    """Let the running micro-batch commit, then stop the query; a batch that begins meanwhile is planned again later."""
+    before = stamp(query)
+    while query.isActive and query.status["isTriggerActive"] and stamp(query) == before:
+        time.sleep(_TICK / 2)
+    query.stop()
