@@ -39,6 +39,8 @@ COMMON = {
     "spark.scheduler.mode": "FAIR",
     # A worker that says nothing for too long hangs: its task is tried again, with the decoder in a process of its own.
     "spark.sql.execution.pyspark.udf.killOnIdleTimeout": "true",
+    # Bytes of a worker's output buffer: rows that it yields early must not wait in it until it is full.
+    "spark.sql.execution.pandas.udf.buffer.size": "4096",
 }
 # A small cluster of one process: the defaults, made for hundreds of cores, cost seconds at every commit.
 LOCAL = {

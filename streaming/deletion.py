@@ -35,7 +35,7 @@ def delete_pictures(place: str, selection: Selection) -> None:
         delete_rows(place, f"sha256(uri) IN ({', '.join(map(_hashed, uris))})")
     elif uris:
         # Reads whole rows of the whole table, where a predicate reads the uris; but once, however many there are.
-        named = pa.table({"uri": pa.array(uris, pa.string())})
+        named = pa.table({"uri": pa.array(list(dict.fromkeys(uris)), pa.string())})
         _commit(place, lambda table: _merge_away(table, named))
 
 

@@ -51,7 +51,7 @@ class Runtime:
     batch = 1
 
     def __init__(self, model: Path, backbone: Backbone, width: int) -> None:
-        self._interpreter = open_model(model)
+        self._interpreter = _open(model)
         inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         found = (signature(inputs), signature(outputs))
         size = backbone.preparation.size
@@ -104,14 +104,7 @@ def runtime_for(model: Path, backbone: Backbone, width: int, kind: RuntimeKind =
     return Runtime(model, backbone, width)
 
 
-def open_model(model: Path) -> Any:
-    """Open a ``.tflite`` file for one thread.
-
-    Raises
-    ------
-    BackboneError
-        LiteRT cannot read the file, or lacks an operation that it needs.
-    """
+def _open(model: Path) -> Any:
     try:
         interpreter = Interpreter(model_path=str(model), num_threads=1)
         interpreter.allocate_tensors()

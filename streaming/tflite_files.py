@@ -6,11 +6,13 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from ai_edge_litert.interpreter import Interpreter
+
 from conf.errors import BackboneError, UsageError, first_line
 from streaming.backbones import BackboneRequest
 from streaming.child import in_child
 from streaming.probes import check_usable
-from streaming.runtime import open_model, signature
+from streaming.runtime import signature
 from streaming.shelf import Compiled, Manifest
 from streaming.trial import Candidate, try_out
 
@@ -34,7 +36,10 @@ def adopt(request: BackboneRequest) -> Compiled:
     if not path.is_file():
         raise UsageError(f"--backbone {path}: there is no such file.")
     request.check_pooling(pooled=False)
-    size, width = in_child(_signature, path)  # a process of its own: a damaged file can take one down
+    try:
+        size, width = in_child(_signature, path)
+    except BackboneError as error:  # a damaged file can take a process down
+        raise _unfit(path, first_line(error)) from error
     if request.preparation.size not in (0, size):
         raise UsageError(f"--backbone {path}: its input is {size} pixels wide; leave @{request.preparation.size} out.")
     content = path.read_bytes()
@@ -59,16 +64,19 @@ def adopt(request: BackboneRequest) -> Compiled:
 def _signature(path: Path) -> tuple[int, int]:
     """Give the side of the input and the width of the vector."""
     try:
-        interpreter = open_model(path)
-    except BackboneError as error:
-        raise UsageError(
-            f"--backbone {path}: LiteRT cannot run it ({first_line(error.__cause__ or error)}); it takes models of "
-            "TensorFlow Lite's built-in operations."
-        ) from error
-    inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
-    takes, gives = signature(inputs), signature(outputs)
-    picture = re.fullmatch(r"(?:uint8|float32)\[1, (\d+), \1, 3\]", takes)
-    vector = re.fullmatch(r"float32\[1, (?:1, 1, )?(\d+)\]", gives)
-    if picture is None or vector is None:
-        raise UsageError(f"--backbone {path}: it maps {takes} to {gives}; a backbone maps {_NEEDED}.")
+        interpreter = Interpreter(model_path=str(path), num_threads=1)
+        takes, gives = signature(interpreter.get_input_details()), signature(interpreter.get_output_details())
+        picture = re.fullmatch(r"(?:uint8|float32)\[1, (\d+), \1, 3\]", takes)
+        vector = re.fullmatch(r"float32\[1, (?:1, 1, )?(\d+)\]", gives)
+        if picture is None or vector is None:
+            raise UsageError(f"--backbone {path}: it maps {takes} to {gives}; a backbone maps {_NEEDED}.")
+        interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise _unfit(path, first_line(error).split(". ")[0]) from error
     return int(picture[1]), int(vector[1])
+
+
+def _unfit(path: Path, fault: str) -> UsageError:
+    return UsageError(
+        f"--backbone {path}: LiteRT cannot run it ({fault}); it takes models of TensorFlow Lite's built-in operations."
+    )

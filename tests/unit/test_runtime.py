@@ -3,14 +3,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from conf.errors import BackboneError
-from streaming.backbones import Backbone, parse_backbone
+from streaming.backbones import parse_backbone
 from streaming.compile import compile_backbone
 from streaming.probes import probe_pictures, worst_error
 from streaming.runtime import Runtime, runtime_for
-from streaming.shelf import Compiled, load, model_path, save
+from streaming.shelf import Compiled, model_path, save
 
 RANDOM_1 = hashlib.sha256(b"random:1").hexdigest()
 
@@ -68,46 +67,39 @@ def test_a_process_loads_a_model_once(random_model: Path, random_mobilenet: Comp
     assert first is second
 
 
+@pytest.fixture(scope="module")
+def both() -> Compiled:
+    """Compile a backbone for both runtimes."""
+    return compile_backbone(parse_backbone("mobilenet-v3-small@32", "random:1", "flatten"), "tensorflow")
+
+
 class TestTensorFlow:
     """TensorFlow runs the same backbone in batches, where it is asked for."""
 
-    @pytest.fixture(scope="class")
-    def shelf(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        """Compile a backbone for both runtimes."""
-        folder = tmp_path_factory.mktemp("both")
-        request = parse_backbone("mobilenet-v3-small@32", "random:1", "flatten")
-        save(compile_backbone(request, "tensorflow"), folder)
-        return folder
-
-    @pytest.fixture(scope="class")
-    def backbone(self) -> Backbone:
-        request = parse_backbone("mobilenet-v3-small@32", "random:1", "flatten")
-        return request.with_weights(RANDOM_1)
-
-    def test_both_runtimes_give_the_same_vectors(self, shelf: Path, backbone: Backbone) -> None:
+    def test_both_runtimes_give_the_same_vectors(self, both: Compiled, tmp_path: Path) -> None:
         """One featurizer whatever runs it: more pictures than a batch holds, and fewer."""
-        manifest = load(shelf, backbone.featurizer, "tensorflow")
-        assert manifest is not None
-        assert set(manifest.task_bytes) == {"litert", "tensorflow"}
+        save(both, tmp_path)
         one, other = (
-            runtime_for(model_path(shelf, backbone.featurizer, kind), backbone, manifest.width, kind)
+            runtime_for(model_path(tmp_path, both.backbone.featurizer, kind), both.backbone, 576, kind)
             for kind in ("litert", "tensorflow")
         )
-        pictures: list[NDArray[np.uint8]] = list(probe_pictures(32)) * 2 + list(probe_pictures(32)[:3])
+        pictures = [*probe_pictures(32), *probe_pictures(32), *probe_pictures(32)[:3]]
         assert len(pictures) > other.batch > 1
         vectors = other.vectors(pictures)
         assert worst_error(np.stack(vectors), np.stack(one.vectors(pictures))) < 1e-4
         assert other.vectors([]) == []
+        assert set(both.manifest.task_bytes) == {"litert", "tensorflow"}
 
-    def test_a_model_of_another_backbone_is_refused(self, shelf: Path, backbone: Backbone) -> None:
+    def test_a_model_of_another_backbone_is_refused(self, both: Compiled, tmp_path: Path) -> None:
         """As in LiteRT."""
-        model = model_path(shelf, backbone.featurizer, "tensorflow")
+        save(both, tmp_path)
+        model = model_path(tmp_path, both.backbone.featurizer, "tensorflow")
         with pytest.raises(BackboneError, match=r"maps \(None, 32, 32, 3\) to \(None, 576\).*\(None, 7\)"):
-            runtime_for(model, backbone, 7, "tensorflow")
+            runtime_for(model, both.backbone, 7, "tensorflow")
 
-    def test_a_file_that_is_no_model_is_refused(self, tmp_path: Path, backbone: Backbone) -> None:
+    def test_a_file_that_is_no_model_is_refused(self, both: Compiled, tmp_path: Path) -> None:
         """The message names the file and the mend."""
         path = tmp_path / "noise.keras"
         path.write_bytes(b"no model at all")
         with pytest.raises(BackboneError, match=r"noise\.keras: Keras cannot load it.*delete it and start again"):
-            runtime_for(path, backbone, 576, "tensorflow")
+            runtime_for(path, both.backbone, 576, "tensorflow")

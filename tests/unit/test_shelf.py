@@ -1,11 +1,13 @@
 import dataclasses
+import hashlib
+import json
 import os
 from pathlib import Path
 
 import pytest
 
 from conf.errors import BackboneError
-from streaming.shelf import Compiled, Manifest, load, manifest_path, model_path, save
+from streaming.shelf import Compiled, Manifest, beside, find, load, manifest_path, model_path, save
 
 
 class TestShelf:
