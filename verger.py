@@ -19,10 +19,10 @@ from conf import lease
 from conf.errors import LakeError, UsageError, VergerError
 from conf.lake import LakePaths, newest, open_lake
 from conf.tables import ARRIVALS, FEATURES, NEWEST_WINS, Table, count_rows, open_table
-from streaming.featurizers import featurized, meant
-from streaming.rejected import rejected
-from streaming.requests import known_reasons
-from streaming.selection import select
+from streaming.backbones.featurizers import featurized, meant
+from streaming.commands.rejected import rejected
+from streaming.commands.requests import known_reasons
+from streaming.commands.selection import select
 
 __all__ = ["Lake", "LakeError", "UsageError", "VergerError", "open"]
 

@@ -19,11 +19,11 @@ from conf import logs
 from conf.errors import UsageError, VergerError, first_line
 from conf.lake import create_lake, open_lake
 from conf.settings import NAMES, Resolved
-from streaming import errands, requests
-from streaming.architectures import ARCHITECTURES
-from streaming.featurizer import ensure_all, requests_of
-from streaming.requests import Answer, Request
-from streaming.selection import select
+from streaming.backbones.architectures import ARCHITECTURES
+from streaming.backbones.featurizer import ensure_all, requests_of
+from streaming.commands import errands, requests
+from streaming.commands.requests import Answer, Request
+from streaming.commands.selection import select
 
 app = typer.Typer(
     help="Pictures landing in a folder become an explorable feature space, continuously.",

@@ -14,8 +14,8 @@ from rich.table import Table
 from conf.lake import LakePaths
 from conf.rejections import Reason
 from conf.settings import FIELDS, NAMES, Resolved
-from streaming.architectures import Architecture
-from streaming.featurizer import Featurizer
+from streaming.backbones.architectures import Architecture
+from streaming.backbones.featurizer import Featurizer
 from streaming.totals import Totals, duration
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ from PIL import ExifTags, Image, ImageFile
 
 from conf.errors import Rejected
 from conf.rejections import Reason
-from streaming.backbones import Preparation
+from streaming.backbones.backbone import Preparation
 from streaming.diagnosis import FORMATS, diagnosis
 
 DEEP_GREY = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I", "F"})

@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from conf.logs import fields, logger
-from streaming import tombstones
 from streaming.arrivals import Arrivals
+from streaming.commands import tombstones
 from streaming.listing import FolderListing, Sighting
 
 

@@ -20,7 +20,7 @@ from conf.errors import IsolationError, Rejected, first_line
 from conf.rejections import Reason
 
 if TYPE_CHECKING:  # the process imports what its decoder needs, and no more
-    from streaming.backbones import Preparation
+    from streaming.backbones.backbone import Preparation
     from streaming.decode import Picture
 
 Decoder = Callable[[bytes, "Preparation", int], "Picture"]

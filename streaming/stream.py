@@ -19,13 +19,15 @@ from conf.settings import Settings
 from conf.storage import FolderStorage
 from conf.tables import ARRIVALS, FEATURES, add_constraints, count_rows
 from conf.uris import folder_of, uri_of
-from streaming import inbox, memory, requests, sizing
+from streaming import sizing
 from streaming.arrivals import Arrivals
+from streaming.backbones import memory
+from streaming.backbones.featurizer import Featurizer, ensure_all, requests_of
 from streaming.clock import Clock
+from streaming.commands import inbox, requests
+from streaming.commands.execution import execute, needs_pause
 from streaming.crew import Crew
 from streaming.discovery import Discovery
-from streaming.execution import execute, needs_pause
-from streaming.featurizer import Featurizer, ensure_all, requests_of
 from streaming.keeper import Keeper
 from streaming.landing import labeller, parse_skip
 from streaming.listing import FolderListing
@@ -116,7 +118,8 @@ def _landing(settings: Settings) -> Path:
 def _check_memory(settings: Settings, featurizers: list[Featurizer]) -> None:
     tasks = settings.cores or os.cpu_count() or 1
     manifests = [each.manifest for each in featurizers]
-    logger().info(memory.check(manifests, tasks, settings.pixel_limit, settings.runtime))
+    prediction = memory.check(manifests, tasks, settings.pixel_limit, settings.runtime)
+    logger().info("memory", extra=fields(prediction=prediction))
 
 
 class _Leg:

@@ -5,8 +5,9 @@ from datetime import datetime
 from conf import upkeep
 from conf.lake import LakePaths
 from conf.logs import fields, logger
-from streaming import checkpoints, takedown
-from streaming.requests import Answer
+from streaming import checkpoints
+from streaming.commands import takedown
+from streaming.commands.requests import Answer
 
 
 def keep_up(lake: LakePaths, vacuum_days: float, now: datetime, *, queries_run: bool) -> Answer:

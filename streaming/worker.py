@@ -16,11 +16,11 @@ from conf.errors import Rejected
 from conf.rejections import Reason
 from conf.storage import Storage
 from conf.tables import FEATURES
-from streaming.backbones import Backbone
+from streaming.backbones.backbone import Backbone
+from streaming.backbones.runtime import Infers, RuntimeKind, runtime_for
 from streaming.decode import decode
 from streaming.isolate import Decoder, IsolatedDecoder, bounded
 from streaming.landing import labeller
-from streaming.runtime import Infers, RuntimeKind, runtime_for
 
 # The columns of `arrivals` that a worker needs; the first five go through to `features` as they are.
 INPUT = ("uri", "e_tag", "landed_at", "discovered_at", "attempt", "size")

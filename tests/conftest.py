@@ -9,9 +9,9 @@ import pytest
 from bootstrap import orchard
 from conf.lake import LakePaths, create_lake
 from conf.session import session
-from streaming.backbones import parse_backbone
-from streaming.compile import compile_backbone
-from streaming.shelf import Compiled, model_path, save
+from streaming.backbones.backbone import parse_backbone
+from streaming.backbones.compile import compile_backbone
+from streaming.backbones.shelf import Compiled, model_path, save
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

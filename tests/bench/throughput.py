@@ -25,13 +25,13 @@ from conf.tables import ARRIVALS, FEATURES, add_constraints
 from conf.uris import uri_of
 from streaming import query
 from streaming.arrivals import Arrivals
-from streaming.backbones import parse_backbone
+from streaming.backbones.backbone import parse_backbone
+from streaming.backbones.featurizer import Featurizer, ensure
+from streaming.backbones.runtime import Runtime
 from streaming.decode import decode
-from streaming.featurizer import Featurizer, ensure
 from streaming.landing import parse_skip
 from streaming.listing import FolderListing
 from streaming.progress import micro_batch
-from streaming.runtime import Runtime
 from streaming.worker import Work
 
 PHOTOS = Path(__file__).parents[3] / "shared" / "data" / "fruits"

@@ -17,7 +17,7 @@ import verger
 from bootstrap import orchard
 from conf import lease
 from conf.lake import LakePaths
-from streaming.shelf import Compiled
+from streaming.backbones.shelf import Compiled
 from tests.conftest import TINY
 
 VERGER = [sys.executable, "-m", "bootstrap.entry"]
@@ -72,7 +72,14 @@ def test_stream_once_drains_the_landing_and_says_what_it_did(command: Command, l
     assert "24 featurized, 1 rejected (empty 1), 0 left; 25 arrivals" in done.stdout
     assert "passed over: 1 skipped" in done.stdout
     events = [json.loads(line) for line in done.stderr.splitlines()]
-    assert [each["event"] for each in events] == ["arrivals", "stream started", "micro-batch", "stream stopped"]
+    assert [each["event"] for each in events] == [
+        "memory",
+        "arrivals",
+        "upkeep",
+        "stream started",
+        "micro-batch",
+        "stream stopped",
+    ]
     assert (events[2]["pictures"], events[2]["rejections"], events[2]["backlog"]) == (25, {"empty": 1}, 0)
 
     status = command("status", "--lake", str(lake.root), "--json")

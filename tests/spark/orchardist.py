@@ -11,7 +11,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from conf.storage import FolderStorage, folder_e_tag
 from conf.uris import uri_of
-from streaming.shelf import Compiled
+from streaming.backbones.shelf import Compiled
 from streaming.worker import Work
 
 Arrival = tuple[str, str, datetime, datetime, int, int]

@@ -12,8 +12,8 @@ from bootstrap import orchard
 from conf.errors import StreamError
 from conf.lake import LakePaths, create_lake
 from streaming import adoption, query
+from streaming.backbones.shelf import Compiled, save
 from streaming.progress import MicroBatch
-from streaming.shelf import Compiled, save
 from tests.spark.conftest import Run
 from tests.spark.ledger import assert_complete, outcomes
 

@@ -10,8 +10,8 @@ import pytest
 from pyspark.errors import StreamingQueryException
 from pyspark.sql import Row, SparkSession
 
+from streaming.backbones.shelf import Compiled
 from streaming.query import featurized
-from streaming.shelf import Compiled
 from streaming.worker import Work
 from tests.spark.memory import MemoryStream
 from tests.spark.orchardist import SCHEMA, arrival, outcomes, running, work_on

@@ -10,11 +10,11 @@ from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
 from bootstrap import windfalls
+from streaming.backbones.runtime import Runtime
+from streaming.backbones.shelf import Compiled
 from streaming.decode import decode
 from streaming.progress import ProgressReader
 from streaming.query import featurized, observed
-from streaming.runtime import Runtime
-from streaming.shelf import Compiled
 from tests.spark.memory import MemoryStream
 from tests.spark.orchardist import SCHEMA, arrival, work_on
 

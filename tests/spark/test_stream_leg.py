@@ -23,11 +23,11 @@ from conf.tables import ARRIVALS, FEATURES
 from conf.uris import uri_of
 from streaming import stream
 from streaming.arrivals import Arrivals
+from streaming.backbones.runtime import Runtime
+from streaming.backbones.shelf import Compiled
 from streaming.decode import decode
 from streaming.landing import NameRule
 from streaming.listing import FolderListing
-from streaming.runtime import Runtime
-from streaming.shelf import Compiled
 from tests.conftest import TINY
 from tests.spark.conftest import Run
 from tests.spark.ledger import batch_sizes, uris

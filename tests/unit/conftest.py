@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from streaming.backbones import parse_backbone
-from streaming.compile import compile_backbone
-from streaming.shelf import Compiled, save
+from streaming.backbones.backbone import parse_backbone
+from streaming.backbones.compile import compile_backbone
+from streaming.backbones.shelf import Compiled, save
 
 
 @pytest.fixture(scope="session")

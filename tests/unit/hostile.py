@@ -17,7 +17,7 @@ from PIL import Image
 
 from conf.errors import Rejected
 from conf.rejections import Reason
-from streaming.backbones import Preparation
+from streaming.backbones.backbone import Preparation
 from streaming.decode import Picture, decode
 
 MARK = b"|harm:"

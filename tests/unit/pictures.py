@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from streaming.backbones import Preparation
+from streaming.backbones.backbone import Preparation
 
 LIMIT = 1_000_000
 SIDE = 32

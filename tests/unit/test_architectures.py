@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from streaming.architectures import ARCHITECTURES, Architecture
-from streaming.backbones import Backbone, Preparation
-from streaming.random_weights import preprocessed
+from streaming.backbones.architectures import ARCHITECTURES, Architecture
+from streaming.backbones.backbone import Backbone, Preparation
+from streaming.backbones.random_weights import preprocessed
 
 APPLICATIONS = [each for each in ARCHITECTURES.values() if each.class_name]
 

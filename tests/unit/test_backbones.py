@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conf.errors import BackboneError, UsageError
-from streaming.architectures import ARCHITECTURES, Kind, Order
-from streaming.backbones import (
+from streaming.backbones.architectures import ARCHITECTURES, Kind, Order
+from streaming.backbones.backbone import (
     Backbone,
     Filter,
     Fit,
@@ -18,7 +18,7 @@ from streaming.backbones import (
     from_declaration,
     parse_backbone,
 )
-from streaming.efficientnet_lite0 import EMBEDDED_SHA256
+from streaming.backbones.efficientnet_lite0 import EMBEDDED_SHA256
 
 DEFAULT = parse_backbone("efficientnet-lite0").with_weights(EMBEDDED_SHA256)
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from conf.errors import BackboneError
-from streaming import compile as compiling
-from streaming.backbones import parse_backbone
-from streaming.compile import compile_backbone
-from streaming.probes import probe_pictures, worst_error
-from streaming.runtime import Runtime
-from streaming.shelf import Compiled, save
-from streaming.weights import resolve
+from streaming.backbones import compile as compiling
+from streaming.backbones.backbone import parse_backbone
+from streaming.backbones.compile import compile_backbone
+from streaming.backbones.probes import probe_pictures, worst_error
+from streaming.backbones.runtime import Runtime
+from streaming.backbones.shelf import Compiled, save
+from streaming.backbones.weights import resolve
 
 ROOT = Path(__file__).parents[2]
 REAL_WEIGHTS = ROOT.parent / "shared" / "data" / "weights" / "mobilenet_v2_0.35_224_no_top.weights.h5"

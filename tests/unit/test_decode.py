@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from conf.errors import Rejected
-from streaming.backbones import Preparation
+from streaming.backbones.backbone import Preparation
 from streaming.decode import decode
 from tests.unit.pictures import FILES, LIMIT, SIDE, STILL, encoded, orientation, png, scene, tiff
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from streaming.backbones import Preparation
+from streaming.backbones.backbone import Preparation
 from streaming.decode import decode
 from tests.unit.pictures import LIMIT, SIDE, STILL, encoded, scene
 

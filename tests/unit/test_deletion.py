@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from conf.errors import StorageError
 from conf.tables import FEATURES
-from streaming.deletion import delete_pictures, delete_rows, quoted
-from streaming.selection import Selection, select
+from streaming.commands.deletion import delete_pictures, delete_rows, quoted
+from streaming.commands.selection import Selection, select
 from tests.unit.lakes import ONE, OTHER, Orchard
 
 NAMES = ["plain.jpg", "it's.jpg", "100%.jpg", "line\nbreak.jpg", "\N{PEACH}.jpg", "_.jpg", "a\\b.jpg", "';--.jpg"]
@@ -35,7 +35,7 @@ def left(place: str) -> list[str]:
 def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Delete few pictures as few, and as if they were many."""
     if request.param == "by merging":
-        monkeypatch.setattr("streaming.deletion._FEW", 0)
+        monkeypatch.setattr("streaming.commands.deletion._FEW", 0)
 
 
 @pytest.mark.usefixtures("either_way")
@@ -164,7 +164,7 @@ def test_what_was_appended_meanwhile_is_deleted_too(tmp_path: Path, monkeypatch:
             write_deltalake(place, pa.table({"uri": ["file:///a"]}), mode="append")
         return opened[-1]
 
-    monkeypatch.setattr("streaming.deletion.open_table", open_early)
+    monkeypatch.setattr("streaming.commands.deletion.open_table", open_early)
     delete_pictures(place, Selection(("file:///a",)))
     assert left(place) == ["file:///b"]
     assert len(opened) == 2

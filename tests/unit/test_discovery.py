@@ -6,13 +6,13 @@ from deltalake import DeltaTable
 from conf.errors import LakeError
 from conf.tables import ARRIVALS, ensure
 from conf.uris import uri_of
-from streaming import tombstones
 from streaming.arrivals import Arrivals
+from streaming.commands import tombstones
+from streaming.commands.selection import select
+from streaming.commands.tombstones import tombstone
 from streaming.discovery import Discovery
 from streaming.landing import parse_skip
 from streaming.listing import FolderListing
-from streaming.selection import select
-from streaming.tombstones import tombstone
 
 
 @pytest.fixture
@@ -105,5 +105,5 @@ def test_an_arrived_picture_is_not_asked_about_again(
     """Tombstones cost the polls of a large landing nothing."""
     bury(stones, 1, landing / "elsewhere.jpg")
     discovery.poll(rows_per_file=10)
-    monkeypatch.setattr("streaming.tombstones.Tombstones.holds", lambda stones, uri: pytest.fail(uri))
+    monkeypatch.setattr("streaming.commands.tombstones.Tombstones.holds", lambda stones, uri: pytest.fail(uri))
     discovery.poll(rows_per_file=10)

@@ -5,11 +5,11 @@ import pytest
 
 from conf.errors import StorageError, UsageError
 from conf.tables import ARRIVALS, FEATURES
-from streaming import requests
+from streaming.backbones.featurizers import featurized
 from streaming.checkpoints import set_aside
-from streaming.dropping import drop
-from streaming.featurizers import featurized
-from streaming.requests import Answer
+from streaming.commands import requests
+from streaming.commands.dropping import drop
+from streaming.commands.requests import Answer
 from tests.unit.lakes import ONE, OTHER, Orchard
 
 COMPILED = (f"{ONE}.tflite", f"{ONE}.json", f"{ONE}.keras")
@@ -96,7 +96,7 @@ def test_a_featurizer_that_is_being_streamed_stays(orchard: Orchard) -> None:
     assert len(orchard.rows(FEATURES)) == 4
 
 
-@pytest.mark.parametrize("step", ["streaming.dropping.delete_rows", "shutil.rmtree", "pathlib.Path.unlink"])
+@pytest.mark.parametrize("step", ["streaming.commands.dropping.delete_rows", "shutil.rmtree", "pathlib.Path.unlink"])
 def test_an_interrupted_drop_is_completed(step: str, orchard: Orchard, monkeypatch: pytest.MonkeyPatch) -> None:
     """It can be named as long as anything of it is left, its manifest last."""
 

@@ -15,10 +15,10 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from conf.errors import BackboneError
-from streaming.efficientnet_lite0 import EMBEDDED_SHA256, build, embedded_weights, read_pth
-from streaming.probes import probe_pictures
-from streaming.runtime import Runtime
-from streaming.shelf import Compiled, save
+from streaming.backbones.efficientnet_lite0 import EMBEDDED_SHA256, build, embedded_weights, read_pth
+from streaming.backbones.probes import probe_pictures
+from streaming.backbones.runtime import Runtime
+from streaming.backbones.shelf import Compiled, save
 
 Floats = NDArray[np.float64]
 Parameters = dict[str, NDArray[Any]]

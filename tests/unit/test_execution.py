@@ -8,10 +8,10 @@ import pytest
 from conf import lease
 from conf.errors import LakeError, StorageError
 from conf.tables import ARRIVALS, FEATURES
-from streaming import execution, inbox, requests
 from streaming.arrivals import Arrivals
-from streaming.requests import Answer, Kind, Request
-from streaming.selection import Selection
+from streaming.commands import execution, inbox, requests
+from streaming.commands.requests import Answer, Kind, Request
+from streaming.commands.selection import Selection
 from tests.unit.lakes import ONE, Orchard
 
 

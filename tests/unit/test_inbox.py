@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from conf.errors import LakeError, StorageError
-from streaming import inbox, requests
-from streaming.requests import Answer, Request
-from streaming.selection import Selection
+from streaming.commands import inbox, requests
+from streaming.commands.requests import Answer, Request
+from streaming.commands.selection import Selection
 
 
 @pytest.fixture

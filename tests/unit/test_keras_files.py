@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from conf.errors import BackboneError, UsageError
-from streaming.backbones import parse_backbone
-from streaming.compile import compile_backbone
-from streaming.keras_files import open_keras, read_checked
-from streaming.probes import probe_pictures, worst_error
-from streaming.runtime import Runtime
-from streaming.shelf import save
+from streaming.backbones.backbone import parse_backbone
+from streaming.backbones.compile import compile_backbone
+from streaming.backbones.keras_files import open_keras, read_checked
+from streaming.backbones.probes import probe_pictures, worst_error
+from streaming.backbones.runtime import Runtime
+from streaming.backbones.shelf import save
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of saving in Keras
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from streaming.backbones import Backbone, parse_backbone
-from streaming.compile import compile_backbone
-from streaming.networks import trained, untrained
-from streaming.probes import probe_pictures, worst_error
-from streaming.random_weights import preprocessed, randomise
-from streaming.runtime import Runtime
-from streaming.shelf import save
+from streaming.backbones.backbone import Backbone, parse_backbone
+from streaming.backbones.compile import compile_backbone
+from streaming.backbones.networks import trained, untrained
+from streaming.backbones.probes import probe_pictures, worst_error
+from streaming.backbones.random_weights import preprocessed, randomise
+from streaming.backbones.runtime import Runtime
+from streaming.backbones.shelf import save
 
 Floats = NDArray[np.float32]
 

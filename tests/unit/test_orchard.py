@@ -12,7 +12,7 @@ from bootstrap.orchard import VARIETIES, draw, plant
 from bootstrap.windfalls import ODD_NAMES, bad_files, odd_files
 from conf.errors import Rejected
 from conf.rejections import Reason
-from streaming.backbones import Preparation
+from streaming.backbones.backbone import Preparation
 from streaming.decode import decode
 
 LIMIT = 80_000_000

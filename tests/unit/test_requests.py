@@ -10,9 +10,9 @@ from conf import lease
 from conf.errors import UsageError
 from conf.lake import create_lake
 from conf.rejections import Reason
-from streaming import requests
-from streaming.requests import Kind, Request
-from streaming.selection import Selection, select
+from streaming.commands import requests
+from streaming.commands.requests import Kind, Request
+from streaming.commands.selection import Selection, select
 
 PICTURES = Selection(("file:///a/1.jpg", "file:///a/p%C3%AAche.jpg"), "file:///b/")
 

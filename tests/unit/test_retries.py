@@ -7,11 +7,11 @@ from deltalake import write_deltalake
 
 from conf.errors import StorageError, UsageError
 from conf.tables import ARRIVALS
-from streaming import requests
 from streaming.arrivals import Arrivals
-from streaming.requests import Answer, Request
-from streaming.retries import retry
-from streaming.selection import Selection
+from streaming.commands import requests
+from streaming.commands.requests import Answer, Request
+from streaming.commands.retries import retry
+from streaming.commands.selection import Selection
 from tests.unit.lakes import ONE, OTHER, Orchard, seconds
 
 

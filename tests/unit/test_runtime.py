@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from conf.errors import BackboneError
-from streaming.backbones import parse_backbone
-from streaming.compile import compile_backbone
-from streaming.probes import probe_pictures, worst_error
-from streaming.runtime import Runtime, runtime_for
-from streaming.shelf import Compiled, model_path, save
+from streaming.backbones.backbone import parse_backbone
+from streaming.backbones.compile import compile_backbone
+from streaming.backbones.probes import probe_pictures, worst_error
+from streaming.backbones.runtime import Runtime, runtime_for
+from streaming.backbones.shelf import Compiled, model_path, save
 
 RANDOM_1 = hashlib.sha256(b"random:1").hexdigest()
 

@@ -5,7 +5,7 @@ import pytest
 
 from conf.errors import UsageError
 from conf.uris import path_of, uri_of
-from streaming.selection import Selection, select
+from streaming.commands.selection import Selection, select
 
 NAMES = [
     "plain.jpg",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from conf.errors import BackboneError
-from streaming.shelf import Compiled, Manifest, beside, find, load, manifest_path, model_path, save
+from streaming.backbones.shelf import Compiled, Manifest, beside, find, load, manifest_path, model_path, save
 
 
 class TestShelf:

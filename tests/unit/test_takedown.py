@@ -2,6 +2,7 @@ import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import polars
@@ -14,12 +15,11 @@ import verger
 from conf import tables
 from conf.errors import LakeError, StorageError
 from conf.tables import ARRIVALS, FEATURES
-from streaming import arrivals as arrivals_module
-from streaming import requests, retries, takedown, tombstones
 from streaming.arrivals import Arrivals
+from streaming.commands import requests, retries, takedown, tombstones
+from streaming.commands.requests import Answer, Request
+from streaming.commands.selection import Selection, select
 from streaming.listing import Found
-from streaming.requests import Answer, Request
-from streaming.selection import Selection, select
 from tests.unit.lakes import MORNING, ONE, OTHER, Orchard, seconds
 
 ANNA, ZOE, OTTO = (f"file:///landing/people/{name}.jpg" for name in ("anna", "zoe", "otto"))
@@ -277,14 +277,14 @@ class Crash(BaseException):
 
 
 STEPS = [
-    ("streaming.takedown._counted", 0),
-    ("streaming.tombstones.save", 0),
-    ("streaming.takedown.set_aside", 0),
-    ("streaming.takedown.set_aside", 1),
-    ("streaming.takedown.delete_pictures", 0),
-    ("streaming.takedown.delete_pictures", 1),
+    ("streaming.commands.takedown._counted", 0),
+    ("streaming.commands.tombstones.save", 0),
+    ("streaming.commands.takedown.set_aside", 0),
+    ("streaming.commands.takedown.set_aside", 1),
+    ("streaming.commands.takedown.delete_pictures", 0),
+    ("streaming.commands.takedown.delete_pictures", 1),
     ("streaming.arrivals.Arrivals.reload", 1),
-    ("streaming.tombstones.save", 1),
+    ("streaming.commands.tombstones.save", 1),
 ]
 
 
@@ -299,7 +299,7 @@ def test_a_takedown_that_crashes_is_completed(
     expected = [without_anna(orchard.rows(table)) for table in (ARRIVALS, FEATURES)]
     request = of(ANNA)
     with monkeypatch.context() as patch:
-        patch.setattr(step, _crashing(_named(step), times, after))
+        patch.setattr(step, _crashing(resolve_name(step), times, after))
         with pytest.raises(Crash):
             forget(orchard, request)
     answer = forget(orchard, request)
@@ -312,13 +312,6 @@ def test_a_takedown_that_crashes_is_completed(
     assert tombstones.load(orchard.paths.tombstones).holds(ANNA)
     assert not any(orchard.paths.checkpoints.iterdir())
     assert answer == forget(orchard, request)
-
-
-def _named(step: str) -> Callable[..., Any]:
-    found: Any = {"takedown": takedown, "tombstones": tombstones, "arrivals": arrivals_module}[step.split(".")[1]]
-    for name in step.split(".")[2:]:
-        found = getattr(found, name)
-    return found  # type: ignore[no-any-return]
 
 
 def _crashing(step: Callable[..., Any], times: int, after: bool) -> Callable[..., Any]:
@@ -341,7 +334,7 @@ def test_tombstones_come_first(orchard: Orchard, monkeypatch: pytest.MonkeyPatch
     def crash(*args: Any) -> None:
         raise Crash
 
-    monkeypatch.setattr("streaming.takedown.delete_pictures", crash)
+    monkeypatch.setattr("streaming.commands.takedown.delete_pictures", crash)
     with pytest.raises(Crash):
         forget(orchard, of(ANNA))
     assert tombstones.load(orchard.paths.tombstones).holds(ANNA)
@@ -360,7 +353,7 @@ def test_a_concurrent_append_is_taken_down_too(orchard: Orchard, monkeypatch: py
             orchard.arrive(ANNA, attempt=2)
         return table
 
-    monkeypatch.setattr("streaming.deletion.open_table", open_late)
+    monkeypatch.setattr("streaming.commands.deletion.open_table", open_late)
     forget(orchard, of(ANNA))
     assert opened == [FEATURES.name] * 2 + [ARRIVALS.name] * 2
     assert ANNA not in orchard.uris(ARRIVALS) + orchard.uris(FEATURES)
@@ -378,7 +371,7 @@ def test_losing_every_race_leaves_the_takedown_to_be_completed(
 
     request = of(ANNA)
     with monkeypatch.context() as patch:
-        patch.setattr("streaming.deletion.open_table", open_late)
+        patch.setattr("streaming.commands.deletion.open_table", open_late)
         with pytest.raises(StorageError, match=r"rows of .* cannot be deleted: another writer was first, 5 times"):
             forget(orchard, request)
     forget(orchard, request)
@@ -393,7 +386,11 @@ def test_a_full_disk_leaves_the_takedown_to_be_completed(orchard: Orchard, monke
     def full(*args: Any, **kwargs: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    for step in ("streaming.tombstones.write_atomically", "pathlib.Path.rename", "deltalake.DeltaTable.delete"):
+    for step in (
+        "streaming.commands.tombstones.write_atomically",
+        "pathlib.Path.rename",
+        "deltalake.DeltaTable.delete",
+    ):
         with monkeypatch.context() as patch:
             patch.setattr(step, full)
             with pytest.raises(StorageError, match="No space left on device"):

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from conf.errors import BackboneError, UsageError
-from streaming import tflite_files
-from streaming.backbones import parse_backbone
-from streaming.probes import probe_pictures
-from streaming.runtime import Runtime
-from streaming.shelf import save
-from streaming.tflite_files import adopt
+from streaming.backbones import tflite_files
+from streaming.backbones.backbone import parse_backbone
+from streaming.backbones.probes import probe_pictures
+from streaming.backbones.runtime import Runtime
+from streaming.backbones.shelf import save
+from streaming.backbones.tflite_files import adopt
 
 SIDE = 24
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conf.errors import LakeError, StorageError
-from streaming import tombstones
-from streaming.selection import Selection
-from streaming.tombstones import Tombstone, Tombstones, hashed, tombstone
+from streaming.commands import tombstones
+from streaming.commands.selection import Selection
+from streaming.commands.tombstones import Tombstone, Tombstones, hashed, tombstone
 
 APPLE, PEAR = "file:///landing/fruit/apple.jpg", "file:///landing/fruit/pear.jpg"
 FRUIT = "file:///landing/fruit/"

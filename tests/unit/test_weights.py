@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from conf.errors import BackboneError, UsageError
-from streaming.backbones import parse_backbone
-from streaming.networks import published
-from streaming.weights import resolve
+from streaming.backbones.backbone import parse_backbone
+from streaming.backbones.networks import published
+from streaming.backbones.weights import resolve
 
 
 def here(function: Callable[[Any], Any], argument: Any) -> Any:

@@ -19,7 +19,7 @@ from conf.errors import BackboneError, IsolationError, Rejected, StorageError
 from conf.rejections import Reason
 from conf.tables import ARRIVALS, FEATURES
 from streaming import worker
-from streaming.backbones import parse_backbone
+from streaming.backbones.backbone import parse_backbone
 from streaming.worker import INPUT, Work, featurize
 from tests.unit.hostile import harmful, telling, vulnerable
 

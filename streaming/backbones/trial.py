@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from streaming.backbones import Backbone
-from streaming.child import in_child, load_tensorflow
-from streaming.probes import probe_pictures
-from streaming.runtime import Infers, RuntimeKind, runtime_for
+from streaming.backbones.backbone import Backbone
+from streaming.backbones.child import in_child, load_tensorflow
+from streaming.backbones.probes import probe_pictures
+from streaming.backbones.runtime import Infers, RuntimeKind, runtime_for
 
 
 @dataclass(frozen=True)

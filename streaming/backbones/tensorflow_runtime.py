@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conf.errors import BackboneError, first_line
-from streaming.backbones import Backbone
-from streaming.child import load_tensorflow
+from streaming.backbones.backbone import Backbone
+from streaming.backbones.child import load_tensorflow
 
 CPU_BATCH, GPU_BATCH = 8, 128  # on a CPU larger batches are no faster, and VGG16 takes 0.8 GB more at 32
 
 
 class TensorFlowRuntime:
-    """A compiled backbone in TensorFlow; see `streaming.runtime.Infers`.
+    """A compiled backbone in TensorFlow; see `streaming.backbones.runtime.Infers`.
 
     Parameters
     ----------

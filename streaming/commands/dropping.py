@@ -8,9 +8,9 @@ from pathlib import Path
 from conf.errors import StorageError, UsageError
 from conf.lake import LakePaths
 from conf.tables import FEATURES, count_rows
-from streaming.deletion import delete_rows, quoted
-from streaming.featurizers import featurized, meant
-from streaming.requests import Answer, Request, amount
+from streaming.backbones.featurizers import featurized, meant
+from streaming.commands.deletion import delete_rows, quoted
+from streaming.commands.requests import Answer, Request, amount
 
 # Every table with a partition per featurizer.
 _TABLES = ("components", FEATURES.name)

@@ -11,9 +11,9 @@ from conf import lease
 from conf.errors import LakeError, StorageError, VergerError, first_line
 from conf.lake import LakePaths
 from conf.logs import fields, logger
-from streaming import dropping, inbox, retries, takedown
 from streaming.arrivals import Arrivals
-from streaming.requests import Answer, Kind, Request
+from streaming.commands import dropping, inbox, retries, takedown
+from streaming.commands.requests import Answer, Kind, Request
 
 LEG = "stream"
 _LOOK_EVERY = 0.2

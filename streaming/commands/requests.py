@@ -12,7 +12,7 @@ from conf import lease
 from conf.errors import UsageError
 from conf.lake import LakePaths
 from conf.rejections import Reason
-from streaming.selection import Selection
+from streaming.commands.selection import Selection
 
 
 class Kind(StrEnum):

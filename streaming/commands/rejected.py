@@ -8,7 +8,7 @@ import pyarrow.dataset as ds
 
 from conf.lake import LakePaths, newest
 from conf.tables import FEATURES, NEWEST_WINS, open_table
-from streaming.selection import Selection
+from streaming.commands.selection import Selection
 
 _PART_ROWS = 1 << 20
 _KEYS = ("uri", *NEWEST_WINS, "rejection")

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conf.errors import BackboneError, first_line
-from streaming import efficientnet_lite0
-from streaming.architectures import ARCHITECTURES, Architecture
-from streaming.backbones import Backbone, BackboneRequest, Pooling
-from streaming.child import load_tensorflow
+from streaming.backbones import efficientnet_lite0
+from streaming.backbones.architectures import ARCHITECTURES, Architecture
+from streaming.backbones.backbone import Backbone, BackboneRequest, Pooling
+from streaming.backbones.child import load_tensorflow
 
 if TYPE_CHECKING:
     import keras

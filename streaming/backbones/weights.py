@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from conf.errors import UsageError
-from streaming import efficientnet_lite0
-from streaming.backbones import Backbone, BackboneRequest
-from streaming.child import in_child
-from streaming.networks import published
-from streaming.shelf import sha256_of
+from streaming.backbones import efficientnet_lite0
+from streaming.backbones.backbone import Backbone, BackboneRequest
+from streaming.backbones.child import in_child
+from streaming.backbones.networks import published
+from streaming.backbones.shelf import sha256_of
 
 
 @dataclass(frozen=True)

@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conf.errors import UsageError
-from streaming import efficientnet_lite0
-from streaming.backbones import Backbone, BackboneRequest
-from streaming.child import in_child, load_tensorflow
-from streaming.keras_files import open_keras
-from streaming.networks import trained, untrained
-from streaming.probes import probe_pictures, worst_error
-from streaming.random_weights import randomise
-from streaming.runtime import RuntimeKind
-from streaming.shelf import Compiled, Manifest, model_path
-from streaming.trial import Candidate, Trial, try_out
-from streaming.weights import resolve
+from streaming.backbones import efficientnet_lite0
+from streaming.backbones.backbone import Backbone, BackboneRequest
+from streaming.backbones.child import in_child, load_tensorflow
+from streaming.backbones.keras_files import open_keras
+from streaming.backbones.networks import trained, untrained
+from streaming.backbones.probes import probe_pictures, worst_error
+from streaming.backbones.random_weights import randomise
+from streaming.backbones.runtime import RuntimeKind
+from streaming.backbones.shelf import Compiled, Manifest, model_path
+from streaming.backbones.trial import Candidate, Trial, try_out
+from streaming.backbones.weights import resolve
 
 if TYPE_CHECKING:
     import keras

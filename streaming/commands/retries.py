@@ -13,11 +13,11 @@ from conf.lake import LakePaths, newest
 from conf.rejections import Reason
 from conf.tables import ARRIVALS, open_table
 from streaming.arrivals import HASH, Arrivals, Attempt, identities
-from streaming.featurizers import featurized, meant
+from streaming.backbones.featurizers import featurized, meant
+from streaming.commands.rejected import rejected, rows_of
+from streaming.commands.requests import Answer, Request, amount
+from streaming.commands.selection import Selection
 from streaming.listing import Found
-from streaming.rejected import rejected, rows_of
-from streaming.requests import Answer, Request, amount
-from streaming.selection import Selection
 
 _COLUMNS = ("uri", "e_tag", "landed_at", "discovered_at", "attempt", "rejection")
 

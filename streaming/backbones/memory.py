@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from conf.errors import UsageError
-from streaming.shelf import Manifest
+from streaming.backbones.shelf import Manifest
 
 # Measured: memory that no file backs, of a Python worker with all that it imports, and of driver and JVM together.
 _WORKER = {"litert": 96 << 20, "tensorflow": 288 << 20}

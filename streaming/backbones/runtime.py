@@ -10,7 +10,7 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from conf.errors import BackboneError, first_line
-from streaming.backbones import Backbone
+from streaming.backbones.backbone import Backbone
 
 RuntimeKind = str  # litert or tensorflow, as `conf.settings` checks
 
@@ -98,7 +98,9 @@ def runtime_for(model: Path, backbone: Backbone, width: int, kind: RuntimeKind =
         The file is not the backbone's model, or TensorFlow is asked for and not installed.
     """
     if kind == "tensorflow":
-        from streaming.tensorflow_runtime import TensorFlowRuntime  # here, so that no other worker ever holds it
+        from streaming.backbones.tensorflow_runtime import (
+            TensorFlowRuntime,  # here, so that no other worker ever holds it
+        )
 
         return TensorFlowRuntime(model, backbone, width)
     return Runtime(model, backbone, width)

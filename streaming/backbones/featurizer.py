@@ -7,12 +7,12 @@ from pathlib import Path
 
 from conf.errors import BackboneError, UsageError
 from conf.settings import Settings
-from streaming.backbones import BackboneRequest, parse_backbone
-from streaming.compile import compile_in_child
-from streaming.runtime import RuntimeKind
-from streaming.shelf import Compiled, Manifest, beside, find, load, model_path, save, sha256_of
-from streaming.tflite_files import adopt
-from streaming.weights import resolve
+from streaming.backbones.backbone import BackboneRequest, parse_backbone
+from streaming.backbones.compile import compile_in_child
+from streaming.backbones.runtime import RuntimeKind
+from streaming.backbones.shelf import Compiled, Manifest, beside, find, load, model_path, save, sha256_of
+from streaming.backbones.tflite_files import adopt
+from streaming.backbones.weights import resolve
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from conf.errors import BackboneError
 from conf.files import write_atomically
-from streaming.backbones import Backbone, from_declaration
+from streaming.backbones.backbone import Backbone, from_declaration
 
 _SUFFIXES = {"litert": ".tflite", "tensorflow": ".keras"}
 
@@ -39,7 +39,8 @@ class Manifest:
     weights : str
         The name under which the weights were asked for (``imagenet``, ``embedded``, ``random:SEED``), or their file's.
     task_bytes : Mapping[str, int]
-        By runtime, the memory that one task needs for the backbone beside the file's pages; see `streaming.memory`.
+        By runtime, the memory that one task needs for the backbone beside the file's pages; see
+        `streaming.backbones.memory`.
     keras_sha256 : str
         Of the ``.keras`` file for the TensorFlow runtime; empty where there is none.
     """

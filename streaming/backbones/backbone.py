@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 
 from conf.errors import BackboneError, UsageError
 from conf.uris import path_of
-from streaming.architectures import (
+from streaming.backbones.architectures import (
     ARCHITECTURES,
     Architecture,
     Kind,

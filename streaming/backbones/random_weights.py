@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streaming.backbones import Backbone
-from streaming.probes import probe_pictures
+from streaming.backbones.backbone import Backbone
+from streaming.backbones.probes import probe_pictures
 
 if TYPE_CHECKING:
     import keras

@@ -14,7 +14,7 @@ from typing import Any
 
 from conf.errors import LakeError, StorageError
 from conf.files import write_atomically
-from streaming.selection import Selection
+from streaming.commands.selection import Selection
 
 _HASH_BYTES = 16
 

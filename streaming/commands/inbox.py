@@ -13,7 +13,7 @@ from pathlib import Path
 from conf.errors import LakeError, StorageError, first_line
 from conf.files import write_atomically
 from conf.logs import fields, logger
-from streaming.requests import Answer, Request
+from streaming.commands.requests import Answer, Request
 
 _ANSWERS_KEPT = 7 * 86400.0
 

@@ -10,14 +10,14 @@ import pyarrow.compute as pc
 from conf.errors import StorageError
 from conf.lake import LakePaths
 from conf.tables import ARRIVALS, FEATURES, open_table
-from streaming import tombstones
 from streaming.arrivals import Arrivals
 from streaming.checkpoints import set_aside
-from streaming.deletion import delete_pictures
-from streaming.rejected import rows_of
-from streaming.requests import Answer, Request, amount
-from streaming.selection import Selection
-from streaming.tombstones import Tombstone
+from streaming.commands import tombstones
+from streaming.commands.deletion import delete_pictures
+from streaming.commands.rejected import rows_of
+from streaming.commands.requests import Answer, Request, amount
+from streaming.commands.selection import Selection
+from streaming.commands.tombstones import Tombstone
 
 _TIMES = ("executed_at", "physical_after")
 # Every table with a row per picture; what tells of an arrival goes before the arrival.

@@ -9,12 +9,12 @@ from pathlib import Path
 from ai_edge_litert.interpreter import Interpreter
 
 from conf.errors import BackboneError, UsageError, first_line
-from streaming.backbones import BackboneRequest
-from streaming.child import in_child
-from streaming.probes import check_usable
-from streaming.runtime import signature
-from streaming.shelf import Compiled, Manifest
-from streaming.trial import Candidate, try_out
+from streaming.backbones.backbone import BackboneRequest
+from streaming.backbones.child import in_child
+from streaming.backbones.probes import check_usable
+from streaming.backbones.runtime import signature
+from streaming.backbones.shelf import Compiled, Manifest
+from streaming.backbones.trial import Candidate, try_out
 
 _NEEDED = "uint8 or float32[1, side, side, 3] to float32[1, width]"
 

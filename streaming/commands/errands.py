@@ -8,10 +8,11 @@ from conf import lease
 from conf.lake import LakePaths
 from conf.settings import Settings
 from conf.tables import ARRIVALS
-from streaming import inbox, sizing
+from streaming import sizing
 from streaming.arrivals import Arrivals
-from streaming.execution import carry_out, execute
-from streaming.requests import Answer, Request, stop
+from streaming.commands import inbox
+from streaming.commands.execution import carry_out, execute
+from streaming.commands.requests import Answer, Request, stop
 from streaming.totals import former
 from streaming.upkeeping import keep_up
 
@@ -29,7 +30,7 @@ def have_done(lake: LakePaths, request: Request, settings: Settings) -> Answer:
     Raises
     ------
     LakeError, StorageError
-        As `streaming.execution.carry_out`.
+        As `streaming.commands.execution.carry_out`.
     """
     rates = former(lake.report(LEG), sizing.TELLING_ROWS).rates.values()
     rows = sizing.rows(min(rates, default=_RATE), settings.batch_pictures)

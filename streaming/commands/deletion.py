@@ -9,7 +9,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 
 from conf.errors import LakeError, StorageError, first_line
 from conf.tables import open_table
-from streaming.selection import Selection
+from streaming.commands.selection import Selection
 
 _COMMIT_TRIES = 5
 # delta-rs walks a list in SQL recursively: 25,000 items overflow a stack of 8 MB, and that ends the process.
