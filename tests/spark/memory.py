@@ -13,7 +13,7 @@ class MemoryStream:
         self._spark, self._schema = spark, schema
         self._jvm = cast(Any, spark._jvm)
         encoder = self._rows([]).encoder()
-        source = self._jvm.org.apache.spark.sql.execution.streaming.backbones.runtime.MemoryStream
+        source = self._jvm.org.apache.spark.sql.execution.streaming.runtime.MemoryStream
         self._source = source(1, spark._jsparkSession, self._jvm.scala.Option.empty(), encoder)
 
     def frame(self) -> DataFrame:
