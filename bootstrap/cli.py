@@ -109,7 +109,7 @@ def stop(resolved: Resolved) -> None:
 @app.command()
 @takes("lake", *OUTSIDE)
 def upkeep(resolved: Resolved, as_json: Annotated[bool, AS_JSON] = False) -> None:
-    """Delete files that no table names any more, as far as nobody can need them; `stream` does it by itself."""
+    """Merge small files and delete those that nobody can need any more; `stream` does it by itself."""
     _ask(requests.upkeep(), resolved, as_json)
 
 

@@ -74,7 +74,7 @@ class Settings:
         180, "Seconds of a worker's silence after which it counts as hanging and its task is tried again.", least=1
     )
     upkeep: float = setting(
-        3600.0, "Seconds between two rounds of upkeep, which delete files that no table names any more.", least=1
+        3600.0, "Seconds between two rounds of upkeep, which merge small files and delete what nobody needs.", least=1
     )
     vacuum_days: float = setting(
         14.0,

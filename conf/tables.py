@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 VERSION_PROPERTY = "verger.schema"
 TIMESTAMP = pa.timestamp("us", tz="UTC")
+# How long the log remembers removed files; VACUUM takes others for left behind. A day more than the default setting.
+_REMEMBERED = {"delta.deletedFileRetentionDuration": "interval 15 days"}
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ ARRIVALS = Table(
         ]
     ),
     properties={
+        **_REMEMBERED,
         # It merges many small files into one that a single micro-batch then takes whole.
         "delta.autoOptimize.autoCompact": "false",
         # A query that was stopped for long still needs the log from its last offset on.
@@ -107,6 +110,7 @@ FEATURES = Table(
     partition_by=("featurizer",),
     constraints={"outcome": "(features IS NULL) <> (rejection IS NULL)"},
     properties={
+        **_REMEMBERED,
         "delta.enableChangeDataFeed": "true",
         "delta.autoOptimize.autoCompact": "true",
         # Scalar columns only: naming an array or the partition column throws.

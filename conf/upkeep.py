@@ -1,95 +1,171 @@
-"""Upkeep of tables: VACUUM deletes the files that no table names any more, once nobody can need them."""
+"""Upkeep of one table: small files merged, files and log entries deleted that nobody can need any more."""
 
 import math
-from dataclasses import dataclass
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from deltalake.exceptions import DeltaError
+import pyarrow as pa
+from deltalake.exceptions import CommitFailedError, DeltaError
 
 from conf.errors import LakeError, StorageError, first_line
-from conf.lake import LakePaths
-from conf.tables import ARRIVALS, FEATURES, open_table
+from conf.tables import open_table
 
-# A running micro-batch's files are not committed yet: nobody but their age tells them from what was left behind.
-_RUNNING_HOURS = 24
+# Fewer are not worth a commit, and the files that it leaves behind until VACUUM.
+_SMALL_FILES = 100
+# Delta's own default, for tables that do not say otherwise.
+_LOG_RETENTION = timedelta(days=30)
+_RETENTION = "delta.deletedFileRetentionDuration"
 _HOUR = timedelta(hours=1)
 
 
-@dataclass(frozen=True)
-class Done:
-    """What an upkeep did.
-
-    Attributes
-    ----------
-    files : int
-        That were deleted.
-    """
-
-    files: int
-
-    @property
-    def sentence(self) -> str:
-        """For a person."""
-        return f"{self.files:,} files deleted that no table named any more"
-
-
-def run(
-    lake: LakePaths,
-    oldest_needed: int | None,
-    vacuum_days: float,
-    must_go_before: datetime | None,
-    now: datetime,
-    *,
-    queries_run: bool,
-) -> Done:
-    """Delete the files that the tables have not named for a while.
+def compact(place: str, rows_per_file: int) -> int:
+    """Merge small files of the table at `place`; readers see the same rows, and a stream that reads it sees nothing.
 
     Parameters
     ----------
-    lake
-        The caller holds the lease of its stream.
-    oldest_needed
-        The oldest version of arrivals that a checkpoint needs: what was removed since is kept. None: none does.
-    vacuum_days
-        Days for which files are kept for readers.
-    must_go_before
-        What was removed before goes in any case: a takedown is due.
-    now
-        The time, in UTC.
-    queries_run
-        Whether micro-batches may be under way: then nothing goes that is younger than a day.
+    place
+        Where the table lies.
+    rows_per_file
+        No file that this makes holds more rows: a micro-batch takes whole files.
+
+    Returns
+    -------
+    int
+        Files that went into larger ones; none while there are few.
 
     Raises
     ------
     StorageError
-        A table cannot be read or written.
+        The table cannot be read or written.
     """
-    kept = now - timedelta(days=vacuum_days)
-    needed = _committed_at(lake.table(ARRIVALS), oldest_needed)
-    deleted = 0
-    for table, limit in ((ARRIVALS, min(kept, needed or kept)), (FEATURES, kept)):
-        hours = math.ceil((now - limit) / _HOUR)
-        if must_go_before:
-            hours = min(hours, math.floor((now - must_go_before) / _HOUR))
-        deleted += _vacuum(lake.table(table), max(hours, _RUNNING_HOURS if queries_run else 0))
-    return Done(deleted)
+    with _translated(place, "compacted"):
+        table = open_table(place)
+        files = pa.table(table.get_add_actions(flatten=True)).select(["size_bytes", "num_records"]).to_pylist()
+        sizes = [(each["size_bytes"], each["num_records"]) for each in files if each["num_records"]]
+        target = _target(sizes, rows_per_file)
+        if sum(size <= target and rows < rows_per_file // 2 for size, rows in sizes) < _SMALL_FILES:
+            return 0
+        try:
+            return int(table.optimize.compact(target_size=target, max_concurrent_tasks=1)["numFilesRemoved"])
+        except CommitFailedError:
+            # Rows were deleted from these files meanwhile; the next round takes what is left.
+            return 0
 
 
-def _vacuum(place: str, hours: int) -> int:
+def vacuum(place: str, before: datetime, now: datetime) -> int:
+    """Delete the files of the table at `place` that its latest version has not named since a moment.
+
+    Parameters
+    ----------
+    place
+        Where the table lies.
+    before
+        What was removed, or written and never committed, before this moment goes, and what was less than an hour later.
+    now
+        The time, in UTC.
+
+    Returns
+    -------
+    int
+        Files that were deleted.
+
+    Raises
+    ------
+    StorageError
+        The table cannot be read, or a file cannot be deleted.
+    """
+    hours = max(0, (now - before) // _HOUR)
+    with _translated(place, "vacuumed"):
+        return len(open_table(place).vacuum(hours, dry_run=False, enforce_retention_duration=False, full=True))
+
+
+def remember_removed(place: str, days: float) -> None:
+    """Let the log of the table at `place` remember removed files for `days`: VACUUM takes others for left behind.
+
+    Changes the table's metadata, which a running query that writes to it takes for a failure.
+
+    Raises
+    ------
+    StorageError
+        The table cannot be read or written.
+    """
+    duration = f"interval {max(7, math.ceil(days) + 1)} days"
+    with _translated(place, "configured"):
+        table = open_table(place)
+        if table.metadata().configuration.get(_RETENTION) != duration:
+            table.alter.set_table_properties({_RETENTION: duration})
+
+
+def trim_log(place: str, needed: int | None, now: datetime) -> int:
+    """Delete the entries of the log of the table at `place` that are older than 30 days and within a checkpoint.
+
+    Parameters
+    ----------
+    place
+        Where the table lies.
+    needed
+        The oldest version that must stay readable as a change; None for none. Nothing is deleted where it is older.
+    now
+        The time, in UTC.
+
+    Returns
+    -------
+    int
+        Versions whose entry was deleted.
+
+    Raises
+    ------
+    StorageError
+        The log cannot be read, or an entry cannot be deleted.
+    """
+    if not all_since(place, needed, now - _LOG_RETENTION):
+        return 0
+    with _translated(place, "trimmed"):
+        before = _entries(place)
+        if any(_stamp(entry) < now - _LOG_RETENTION for entry in before[:1]):
+            # Up to the newest checkpoint that is older: delta-rs writes one in every hundred commits.
+            open_table(place).cleanup_metadata()
+        return len(before) - len(_entries(place))
+
+
+def all_since(place: str, version: int | None, moment: datetime) -> bool:
+    """Whether a version of the table at `place` was committed after a moment, or is yet to be; True for None."""
+    entry = Path(place) / "_delta_log" / f"{version:020}.json" if version is not None else None
     try:
-        gone = open_table(place).vacuum(hours, dry_run=False, enforce_retention_duration=False, full=True)
+        return entry is None or _stamp(entry) > moment
+    except FileNotFoundError:
+        return True
+
+
+def _target(files: Iterable[tuple[int, int]], rows_per_file: int) -> int:
+    """Return the most bytes to merge into one file, so that it holds no more rows than the bound.
+
+    delta-rs goes by the bytes of the files that it merges, and leaves larger ones than the target alone: of those up
+    to the target, the densest must keep to the bound.
+    """
+    ordered = sorted(files)
+    densest, best = math.inf, 0
+    for (size, rows), (larger, _) in zip(ordered, [*ordered[1:], (sys.maxsize, 0)], strict=False):
+        densest = min(densest, size / rows)
+        target = int(min(larger - 1, rows_per_file * densest))
+        best = max(best, target if target >= size else 0)
+    return best
+
+
+def _entries(place: str) -> list[Path]:
+    return sorted((Path(place) / "_delta_log").glob("[0-9]*.json"))
+
+
+def _stamp(path: Path) -> datetime:
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+
+
+@contextmanager
+def _translated(place: str, done: str) -> Iterator[None]:
+    try:
+        yield
     except (DeltaError, OSError, LakeError) as error:
-        raise StorageError(f"{place} cannot be vacuumed: {first_line(error)}") from error
-    return len(gone)
-
-
-def _committed_at(place: str, version: int | None) -> datetime | None:
-    """Return when a version of a table was committed, None where that is yet to come."""
-    if version is None:
-        return None
-    try:
-        stamp = (Path(place) / "_delta_log" / f"{version:020}.json").stat().st_mtime
-    except OSError:
-        return None
-    return datetime.fromtimestamp(stamp, UTC)
+        raise StorageError(f"{place} cannot be {done}: {first_line(error)}") from error

@@ -44,7 +44,10 @@ class Position:
     table : str
         Id of the arrivals table that it reads; empty where nothing was planned.
     version : int
-        The version of arrivals that it still needs: the first that it has not read to its end.
+        The first version of arrivals that it has not read to its end.
+    needed : int
+        The oldest version that Spark reads when the query starts again: it plans the last micro-batch once more, even
+        where that is committed.
     in_snapshot : bool
         Whether it is still reading the snapshot that it started from, of that version.
     """
@@ -54,6 +57,7 @@ class Position:
     committed: int
     table: str = ""
     version: int = _NONE
+    needed: int = _NONE
     in_snapshot: bool = False
 
 
@@ -103,19 +107,19 @@ def position(folder: Path) -> Position | None:
         raise BrokenCheckpoint(f"micro-batch {planned} is planned and {committed} is the last that is committed")
     if committed >= 0:
         _entry(folder / "commits" / str(committed))
-        # Where the last one planned is not committed, Spark reads the offsets of the one before it, too.
-        _entry(folder / "offsets" / str(committed))
     # The first value is the micro-batch's metadata; then each source has one.
     offset = _entry(folder / "offsets" / str(planned))[1:]
+    before = _entry(folder / "offsets" / str(planned - 1))[1:] if planned > 0 else offset
     query = _parsed(folder / "metadata", _text(folder / "metadata"))
     try:
-        (source,) = offset
+        (source,), (start,) = offset, before
         return Position(
             query=query["id"],
             planned=planned,
             committed=committed,
             table=source["reservoirId"],
             version=int(source["reservoirVersion"]),
+            needed=int(start["reservoirVersion"]),
             in_snapshot=bool(source["isStartingVersion"]),
         )
     except (ValueError, KeyError, TypeError) as error:
@@ -150,8 +154,8 @@ def mismatch(found: Position | None, said: Tables) -> str:
     # At the end of what it has read a position names the version that comes next.
     if found.version > said.latest + 1:
         return f"it has read arrivals up to version {found.version}, which has {said.latest}"
-    if found.version < said.oldest and not found.version > said.latest:
-        return f"the log of arrivals begins with version {said.oldest}, and it needs {found.version}"
+    if found.needed < said.oldest:
+        return f"the log of arrivals begins with version {said.oldest}, and it needs {found.needed}"
     return ""
 
 
@@ -162,7 +166,7 @@ def needed(lake: LakePaths) -> int | None:
         # A broken one is set aside when its query next starts, and needs nothing.
         with suppress(BrokenCheckpoint):
             found = position(folder)
-            versions += [found.version] if found else []
+            versions += [found.needed] if found else []
     return min(versions, default=None)
 
 

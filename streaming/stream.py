@@ -19,7 +19,7 @@ from conf.settings import Settings
 from conf.storage import FolderStorage
 from conf.tables import ARRIVALS, FEATURES, add_constraints, count_rows
 from conf.uris import folder_of, uri_of
-from streaming import sizing
+from streaming import sizing, upkeeping
 from streaming.arrivals import Arrivals
 from streaming.backbones import memory
 from streaming.backbones.featurizer import Featurizer, ensure_all, requests_of
@@ -34,7 +34,6 @@ from streaming.listing import FolderListing
 from streaming.pipeline import Pipeline
 from streaming.progress import MicroBatch, described
 from streaming.totals import Former, ReportFile, Standing, Totals, duration, former
-from streaming.upkeeping import keep_up
 from streaming.worker import Work
 
 if TYPE_CHECKING:
@@ -178,6 +177,7 @@ class _Leg:
         """Run the queries, and everything else beside them, until the end."""
         self._cores = spark.sparkContext.defaultParallelism
         add_constraints(spark, FEATURES, self._lake.table(FEATURES))
+        upkeeping.prepare(self._lake, self._settings.vacuum_days)
         if self._clock.due("upkeep"):
             self._upkeep_or_wait()
         self._announce()
@@ -315,13 +315,18 @@ class _Leg:
         logger().info("request", extra=fields(kind=request.kind, id=request.id, answer=answer.sentence))
         return answer
 
-    def _upkeep(self) -> requests.Answer:
+    def _upkeep(self, *, queries_run: bool = False) -> requests.Answer:
         self.totals.upkeep_at = _now()
-        return keep_up(self._lake, self._settings.vacuum_days, datetime.now(UTC), queries_run=True)
+        days, now = self._settings.vacuum_days, datetime.now(UTC)
+        return upkeeping.keep_up(self._lake, days, self._rows_per_file(), now, queries_run=queries_run)
 
     def _upkeep_or_wait(self) -> None:
         try:
-            self._upkeep()
+            if upkeeping.needs_pause(self._lake, datetime.now(UTC)):
+                with self._crew.paused(self._take):
+                    self._upkeep()
+            else:
+                self._upkeep(queries_run=self._crew.at_work)
         except StorageError as error:
             logger().warning("upkeep failed and will be repeated", extra=fields(error=str(error)))
 

@@ -1,17 +1,76 @@
-"""Upkeep of a lake whose stream lease the caller holds: what checkpoints and takedowns mean for its tables."""
+"""Upkeep of a lake whose stream lease the caller holds: what checkpoints, models and takedowns mean for its tables."""
 
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import pyarrow.compute as pc
+from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from conf import upkeep
+from conf.errors import LakeError, StorageError, first_line
 from conf.lake import LakePaths
 from conf.logs import fields, logger
+from conf.tables import ARRIVALS, FEATURES, open_table
 from streaming import checkpoints
 from streaming.commands import takedown
 from streaming.commands.requests import Answer
 
+# A running micro-batch's files are not committed yet: nobody but their age tells them from what was left behind.
+_RUNNING = timedelta(hours=24)
+# The batch leg's table; each model is of one version of features, and the next refit reads what changed since.
+_MODELS = "models"
 
-def keep_up(lake: LakePaths, vacuum_days: float, now: datetime, *, queries_run: bool) -> Answer:
-    """Delete what nobody can need any more, as far as the checkpoints allow and the takedowns demand.
+
+@dataclass(frozen=True)
+class Done:
+    """What one round of upkeep did.
+
+    Attributes
+    ----------
+    merged : int
+        Small files of arrivals that went into larger ones.
+    deleted : int
+        Files that no table named any more.
+    log_entries : int
+        Entries of the log of arrivals that were deleted.
+    """
+
+    merged: int
+    deleted: int
+    log_entries: int
+
+    @property
+    def sentence(self) -> str:
+        """For a person."""
+        return (
+            f"{self.merged:,} small files of arrivals merged; {self.deleted:,} files deleted that no table named any "
+            f"more; {self.log_entries:,} old entries of the log deleted"
+        )
+
+
+def prepare(lake: LakePaths, vacuum_days: float) -> None:
+    """Set what the tables must remember for VACUUM; while no query runs, as it changes their metadata.
+
+    Raises
+    ------
+    StorageError
+        A table cannot be read or written.
+    """
+    for table in (ARRIVALS, FEATURES):
+        upkeep.remember_removed(lake.table(table), vacuum_days)
+
+
+def needs_pause(lake: LakePaths, now: datetime) -> bool:
+    """Whether a due takedown is so young that what it removed can only go while no query runs."""
+    due = takedown.must_go_before(lake, now)
+    return due is not None and due > now - _RUNNING
+
+
+def keep_up(lake: LakePaths, vacuum_days: float, rows_per_file: int, now: datetime, *, queries_run: bool) -> Answer:
+    """Merge small files, and delete what nobody can need any more as far as the checkpoints and models allow.
+
+    What a due takedown removed goes whatever needs it: the takedown has set the checkpoints aside, and a refit that
+    misses changes reads the whole table.
 
     Parameters
     ----------
@@ -19,18 +78,46 @@ def keep_up(lake: LakePaths, vacuum_days: float, now: datetime, *, queries_run: 
         Its stream lease must be held.
     vacuum_days
         Days for which files that no table names any more are kept for readers.
+    rows_per_file
+        The most arrivals in a file.
     now
         The time, in UTC.
     queries_run
-        Whether micro-batches may be under way.
+        Whether micro-batches may be under way: then nothing goes that is younger than a day.
 
     Raises
     ------
     StorageError
         A table cannot be read or written.
     """
-    needed, due = checkpoints.needed(lake), takedown.must_go_before(lake, now)
-    done = upkeep.run(lake, needed, vacuum_days, due, now, queries_run=queries_run)
+    arrivals, features = lake.table(ARRIVALS), lake.table(FEATURES)
+    needed = checkpoints.needed(lake)
+    due = takedown.must_go_before(lake, now)
+    merged = upkeep.compact(arrivals, rows_per_file)
+    deleted = 0
+    for place, version in ((arrivals, needed), (features, _modelled(lake))):
+        before = now - timedelta(days=vacuum_days)
+        kept = not upkeep.all_since(place, version, before)
+        if kept and not due:
+            continue
+        before = max([each for each in (None if kept else before, due) if each])
+        deleted += upkeep.vacuum(place, min(before, now - _RUNNING) if queries_run else before, now)
+    trimmed = upkeep.trim_log(arrivals, needed, now)
     checkpoints.clean_quarantine(lake, now, vacuum_days)
+    done = Done(merged, deleted, trimmed)
     logger().info("upkeep", extra=fields(**vars(done)))
     return Answer(done.sentence, vars(done))
+
+
+def _modelled(lake: LakePaths) -> int | None:
+    """Return the oldest version of features that a featurizer's newest model was made of, None without models."""
+    place = str(lake.root / _MODELS)
+    try:
+        models = open_table(place).to_pyarrow_dataset().to_table(columns=["featurizer", "features_version"])
+    except TableNotFoundError:
+        return None
+    except (DeltaError, OSError, LakeError) as error:
+        raise StorageError(f"{place} cannot be read: {first_line(error)}") from error
+    newest = models.group_by("featurizer").aggregate([("features_version", "max")])
+    oldest: int | None = pc.min(newest["features_version_max"]).as_py()
+    return oldest

@@ -37,7 +37,7 @@ def have_done(lake: LakePaths, request: Request, settings: Settings) -> Answer:
     days = settings.vacuum_days
 
     def upkeep() -> Answer:
-        return keep_up(lake, days, datetime.now(UTC), queries_run=False)
+        return keep_up(lake, days, rows, datetime.now(UTC), queries_run=False)
 
     def here(each: Request) -> Answer:
         return execute(each, lake, Arrivals(lake.table(ARRIVALS)), rows, days, upkeep=upkeep)

@@ -26,7 +26,7 @@ def now() -> datetime:
 
 def needs_pause(request: Request) -> bool:
     """Whether no query may run while a request is executed."""
-    return request.kind in (Kind.FORGET, Kind.DROP)
+    return request.kind in (Kind.FORGET, Kind.DROP, Kind.UPKEEP)
 
 
 def execute(

@@ -45,10 +45,10 @@ def checkpoint(tmp_path: Path) -> Path:
 
 
 def test_a_checkpoint_tells_where_its_query_stands(checkpoint: Path) -> None:
-    """The last micro-batch planned and committed, and the version of arrivals that it goes on from."""
-    assert position(checkpoint) == Position("q", planned=2, committed=2, table=TABLE, version=4)
+    """The last micro-batch planned and committed, and from which versions of arrivals on it goes and reads."""
+    assert position(checkpoint) == Position("q", planned=2, committed=2, table=TABLE, version=4, needed=3)
     offsets(checkpoint, 3, version=9)
-    assert position(checkpoint) == Position("q", planned=3, committed=2, table=TABLE, version=9)
+    assert position(checkpoint) == Position("q", planned=3, committed=2, table=TABLE, version=9, needed=4)
 
 
 def test_where_nothing_was_planned_there_is_no_position(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_where_nothing_was_planned_there_is_no_position(tmp_path: Path) -> None:
     assert position(tmp_path / "nothing") is None
 
 
-@pytest.mark.parametrize("name", ["metadata", "offsets/2", "commits/2"])
+@pytest.mark.parametrize("name", ["metadata", "offsets/2", "offsets/1", "commits/2"])
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.9])
 @pytest.mark.parametrize("sums", ["kept", "gone"])
 def test_a_cut_file_is_told(checkpoint: Path, name: str, share: float, sums: str) -> None:
@@ -106,7 +106,7 @@ def test_an_older_file_may_be_lost(checkpoint: Path) -> None:
     assert position(checkpoint) is not None
 
 
-FOUND = Position("q", planned=5, committed=5, table=TABLE, version=8)
+FOUND = Position("q", planned=5, committed=5, table=TABLE, version=8, needed=7)
 SAID = Tables(sunk=5, outcomes=100, table=TABLE, latest=7, oldest=0)
 
 
@@ -115,12 +115,12 @@ SAID = Tables(sunk=5, outcomes=100, table=TABLE, latest=7, oldest=0)
     [
         (FOUND, SAID),
         # A crash before the sink's commit, and one between it and Spark's own.
-        (Position("q", 6, 5, TABLE, 8), SAID),
-        (Position("q", 6, 5, TABLE, 8), Tables(6, 100, TABLE, 7, 0)),
-        (Position("q", 0, -1, TABLE, 3), Tables(-1, 0, TABLE, 7, 0)),
+        (Position("q", 6, 5, TABLE, 8, 7), SAID),
+        (Position("q", 6, 5, TABLE, 8, 7), Tables(6, 100, TABLE, 7, 0)),
+        (Position("q", 0, -1, TABLE, 3, 3), Tables(-1, 0, TABLE, 7, 0)),
         # All of the log that is left has been read, or all that is needed is left.
         (FOUND, Tables(5, 100, TABLE, 7, 7)),
-        (Position("q", 5, 5, TABLE, 6), Tables(5, 100, TABLE, 7, 6)),
+        (Position("q", 5, 5, TABLE, 7, 6), Tables(5, 100, TABLE, 7, 6)),
         (None, Tables(-1, 0, TABLE, 7, 0)),
     ],
 )
@@ -134,13 +134,13 @@ def test_a_checkpoint_that_belongs_to_the_tables_is_gone_on_from(found: Position
     [
         (None, SAID, "there is none, and 100 outcomes"),
         (FOUND, Tables(7, 100, TABLE, 7, 0), "ends with micro-batch 5, and the features table knows micro-batch 7"),
-        (Position("q", 6, 5, TABLE, 8), Tables(7, 100, TABLE, 7, 0), "knows micro-batch 7"),
+        (Position("q", 6, 5, TABLE, 8, 7), Tables(7, 100, TABLE, 7, 0), "knows micro-batch 7"),
         (FOUND, Tables(6, 100, TABLE, 7, 0), "knows micro-batch 6"),
         (FOUND, Tables(3, 100, TABLE, 7, 0), "knows micro-batch 3"),
         (FOUND, Tables(-1, 100, TABLE, 7, 0), "knows none of its micro-batches"),
         (FOUND, Tables(5, 100, "another", 7, 0), "another lake's"),
         (FOUND, Tables(5, 100, TABLE, 3, 0), "has read arrivals up to version 8, which has 3"),
-        (Position("q", 5, 5, TABLE, 4), Tables(5, 100, TABLE, 7, 5), "begins with version 5, and it needs 4"),
+        (Position("q", 5, 5, TABLE, 6, 4), Tables(5, 100, TABLE, 7, 5), "begins with version 5, and it needs 4"),
     ],
 )
 def test_a_checkpoint_that_does_not_belong_to_them_is_told(found: Position | None, said: Tables, why: str) -> None:
