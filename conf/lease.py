@@ -28,7 +28,10 @@ def hold(path: Path) -> Iterator[None]:
         raise LakeError(f"the lake cannot be written: {path}: {error.strerror or error}") from error
     try:
         if not _lock(descriptor):
-            raise LakeError(f"another `verger {path.name}` writes this lake: {_described(path)}; stop it first")
+            raise LakeError(
+                f"another process writes this lake as its `verger {path.name}`: {_described(path)}; "
+                "let a command end, or stop the driver"
+            )
         _write(descriptor)
         yield
         os.truncate(descriptor, 0)

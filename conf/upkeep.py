@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import unquote
 
 import pyarrow as pa
 from deltalake.exceptions import CommitFailedError, DeltaError
@@ -79,7 +80,13 @@ def vacuum(place: str, before: datetime, now: datetime) -> int:
     """
     hours = max(0, (now - before) // _HOUR)
     with _translated(place, "vacuumed"):
-        return len(open_table(place).vacuum(hours, dry_run=False, enforce_retention_duration=False, full=True))
+        table = open_table(place)
+        # delta-rs names files that are long gone, too, as long as the log remembers them, and commits that it went.
+        listed = table.vacuum(hours, dry_run=True, enforce_retention_duration=False, full=True)
+        there = sum((Path(place) / unquote(name)).exists() for name in listed)
+        if there:
+            table.vacuum(hours, dry_run=False, enforce_retention_duration=False, full=True)
+        return there
 
 
 def remember_removed(place: str, days: float) -> None:
@@ -131,6 +138,40 @@ def trim_log(place: str, needed: int | None, now: datetime) -> int:
         return len(before) - len(_entries(place))
 
 
+def forget_log(place: str, before: datetime) -> int:
+    """Delete what the log of the table at `place` said until a moment: its statistics name rows, deleted ones too.
+
+    A checkpoint of the latest version takes its place. Who reads the table's changes since then finds them; who needs
+    older ones, or is reading an older version now, does not.
+
+    Parameters
+    ----------
+    place
+        Where the table lies.
+    before
+        Entries, their checksums and checkpoints that were written until this moment go.
+
+    Returns
+    -------
+    int
+        Files that were deleted.
+
+    Raises
+    ------
+    StorageError
+        The log cannot be read, or a file cannot be deleted.
+    """
+    with _translated(place, "trimmed"):
+        table = open_table(place)
+        latest = table.version()
+        old = [path for path in _log(place) if _version(path) < latest and _stamp(path) <= before]
+        if old:
+            table.create_checkpoint()
+        for path in old:
+            path.unlink(missing_ok=True)
+        return len(old)
+
+
 def all_since(place: str, version: int | None, moment: datetime) -> bool:
     """Whether a version of the table at `place` was committed after a moment, or is yet to be; True for None."""
     entry = Path(place) / "_delta_log" / f"{version:020}.json" if version is not None else None
@@ -157,6 +198,16 @@ def _target(files: Iterable[tuple[int, int]], rows_per_file: int) -> int:
 
 def _entries(place: str) -> list[Path]:
     return sorted((Path(place) / "_delta_log").glob("[0-9]*.json"))
+
+
+def _log(place: str) -> list[Path]:
+    """Return the files of a table's log that belong to versions, oldest version first."""
+    files = [path for path in (Path(place) / "_delta_log").iterdir() if path.name.lstrip(".")[:20].isdecimal()]
+    return sorted(files, key=_version)
+
+
+def _version(path: Path) -> int:
+    return int(path.name.lstrip(".")[:20])
 
 
 def _stamp(path: Path) -> datetime:

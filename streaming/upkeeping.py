@@ -30,7 +30,7 @@ class Done:
     merged : int
         Small files of arrivals that went into larger ones.
     deleted : int
-        Files that no table named any more.
+        Files that no table named any more; after a takedown, files of the log that named what is gone, too.
     log_entries : int
         Entries of the log of arrivals that were deleted.
     """
@@ -102,6 +102,8 @@ def keep_up(lake: LakePaths, vacuum_days: float, rows_per_file: int, now: dateti
             continue
         before = max([each for each in (None if kept else before, due) if each])
         deleted += upkeep.vacuum(place, min(before, now - _RUNNING) if queries_run else before, now)
+        if due:
+            deleted += upkeep.forget_log(place, due)
     trimmed = upkeep.trim_log(arrivals, needed, now)
     checkpoints.clean_quarantine(lake, now, vacuum_days)
     done = Done(merged, deleted, trimmed)

@@ -49,10 +49,13 @@ def select(places: Sequence[str] = (), prefix: str = "") -> Selection:
     Raises
     ------
     UsageError
-        One of them is empty, or of a scheme that this version does not reach.
+        One of them is empty, a folder, or of a scheme that this version does not reach.
     """
     if not all(places):
         raise UsageError("a picture's place is empty: give its path or URI")
+    folders = [place for place in places if folder_of(place, "picture").is_dir()]
+    if folders:
+        raise UsageError(f"{folders[0]} is a folder: --prefix {folders[0].rstrip('/')}/ means the pictures in it")
     uris = dict.fromkeys(uri_of(folder_of(place, "picture")) for place in places)
     return Selection(tuple(uris), _prefix(prefix) if prefix else "")
 

@@ -76,6 +76,8 @@ def test_what_cannot_be_named_is_refused() -> None:
         select(["s3://bucket/key.jpg"])
     with pytest.raises(UsageError, match="a picture's place is empty"):
         select(["a.jpg", ""])
+    with pytest.raises(UsageError, match=r"\. is a folder: --prefix \./ means the pictures in it"):
+        select(["a.jpg", "."])
 
 
 def test_nothing_named_selects_nothing() -> None:

@@ -136,6 +136,16 @@ class TestVacuum:
             f"interval {days + 1} days"
         )
 
+    def test_nothing_to_do_is_no_commit(self, orchard: Orchard, place: str) -> None:
+        """Though the log still remembers what went in an earlier round."""
+        orchard.arrive("file:///a b%20c/🍑")
+        DeltaTable(place).delete("true")
+        now = datetime.now(UTC)
+        assert upkeep.vacuum(place, now, now) == 1
+        version = DeltaTable(place).version()
+        assert upkeep.vacuum(place, now, now) == 0
+        assert DeltaTable(place).version() == version
+
     def test_what_is_set_already_is_not_set_again(self, place: str) -> None:
         """Each change of a table's properties is a commit."""
         version = DeltaTable(place).version()

@@ -101,6 +101,11 @@ def test_a_due_takedown_comes_first(orchard: Orchard) -> None:
     assert not needs_pause(paths, now + timedelta(days=2))
     keep_up(paths, 14, 5000, now, queries_run=False)
     assert (files(orchard, ARRIVALS), files(orchard, FEATURES)) == (0, 0)
+    naming = [path for path in paths.root.rglob("*") if path.is_file() and b"anna" in path.read_bytes()]
+    assert naming == []
+    assert keep_up(paths, 14, 5000, now, queries_run=False).facts["deleted"] == 0
+    orchard.featurize(OTTO)
+    assert orchard.uris(ARRIVALS) == orchard.uris(FEATURES) == [OTTO]
 
 
 def test_small_files_are_merged(orchard: Orchard) -> None:
