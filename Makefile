@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench reference lock clean
+.PHONY: help setup demo test check bench soak reference lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,8 +23,12 @@ check: $(READY) ## lint, types, import contracts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: $(READY) ## measure throughput against the raw loop (minutes; ratios, side by side)
+bench: $(READY) ## measure throughput against the raw loop, and small lakes against large ones (minutes; ratios)
 	@$(BIN)/python -m tests.bench.throughput
+	@$(BIN)/python -m tests.bench.flat
+
+soak: $(READY) ## stream for 500 micro-batches and show what grows (a quarter of an hour)
+	@$(BIN)/python -m tests.bench.soak
 
 reference: $(READY) ## write the generated parts of README.md and its picture anew
 	@$(BIN)/python -m bootstrap.reference README.md

@@ -65,7 +65,7 @@ def test_a_second_process_is_refused(path: Path) -> None:
         found = holder(path)
         assert found is not None
         described = f"process {process.pid} on {socket.gethostname()} since {found['since']}"
-        said = f"another process writes this lake as its `verger stream`: {described}; let a command end, or stop the driver"
+        said = f"another process writes this lake as its `verger stream`: {described}; let a command end"
         with pytest.raises(LakeError, match=re.escape(said)), hold(path):
             pytest.fail("held twice")
         assert holder(path) == found
