@@ -20,6 +20,8 @@ from conf.errors import LakeError, UsageError, VergerError
 from conf.lake import LakePaths, newest, open_lake
 from conf.tables import ARRIVALS, FEATURES, NEWEST_WINS, Table, count_rows, open_table
 from streaming.backbones.featurizers import featurized, meant
+from streaming.checkpoints import set_aside_checkpoints
+from streaming.commands import tombstones
 from streaming.commands.rejected import rejected
 from streaming.commands.requests import known_reasons
 from streaming.commands.selection import select
@@ -106,7 +108,7 @@ class Lake:
         return meant(wish, present)
 
     def status(self) -> dict[str, Any]:
-        """Return what `verger status --json` prints: counts, backlog, rejections, who streams, table sizes."""
+        """Return what `verger status --json` prints: counts, backlog, rejections, who streams, sizes, takedowns."""
         arrived = count_rows(self.paths.table(ARRIVALS))
         return {
             "lake": str(self.paths.root),
@@ -115,6 +117,8 @@ class Lake:
             "arrivals": arrived,
             "featurizers": [self._featurizer_status(each, arrived) for each in self.featurizers()],
             "tables": {table.name: self._size(table) for table in (ARRIVALS, FEATURES)},
+            "takedowns": self._takedowns(),
+            "checkpoints_set_aside": len(set_aside_checkpoints(self.paths)),
         }
 
     def _featurizer_status(self, featurizer: str, arrived: int) -> dict[str, Any]:
@@ -132,6 +136,11 @@ class Lake:
             "rejections": {each["values"]: each["counts"] for each in reasons},
             "last_outcome_at": last and last.isoformat(),
         }
+
+    def _takedowns(self) -> dict[str, Any]:
+        stones = [each for each in tombstones.load(self.paths.tombstones).stones if each.forgotten]
+        last = max((each.physical_after for each in stones if each.physical_after), default=None)
+        return {"executed": sum(each.executed_at is not None for each in stones), "physical_after": last and str(last)}
 
     def _dataset(self, table: Table) -> ds.Dataset:
         return open_table(self.paths.table(table)).to_pyarrow_dataset()

@@ -101,36 +101,47 @@ def status(found: Mapping[str, Any]) -> None:
     facts.add_row("lake", escape(found["lake"]))
     facts.add_row("stream", running)
     facts.add_row("arrivals", f"{found['arrivals']:,}")
-    for each in found["featurizers"]:
-        rejected = sum(each["rejections"].values())
-        facts.add_row("featurizer", each["featurizer"])
-        facts.add_row("  with features", f"{each['with_features']:,}")
-        facts.add_row("  rejected", f"{rejected:,}")
-        facts.add_row("  backlog", f"{each['backlog']:,}")
-        facts.add_row("  last outcome", str(each["last_outcome_at"]))
-    _report_rows(facts, found["last_report"])
+    report = found["last_report"] or {}
+    for why, count in sorted(report.get("passed_over", {}).items()):
+        facts.add_row(f"passed over, {why.replace('_', ' ')}", f"{count:,}")
+    # One that has no outcome yet is known from the driver's report only.
+    known = {name: {} for name in report.get("featurizers", {})} | {
+        each["featurizer"]: each for each in found["featurizers"]
+    }
+    for name, each in known.items():
+        _featurizer_rows(facts, name, each, report.get("featurizers", {}).get(name, {}))
     for name, size in found["tables"].items():
         facts.add_row(f"table {name}", f"{size['files']:,} files, {size['bytes'] / 1e6:,.1f} MB")
+    if report.get("upkeep_at"):
+        facts.add_row("last upkeep", report["upkeep_at"])
+    takedowns = found["takedowns"]
+    if takedowns["executed"]:
+        facts.add_row("takedowns", f"{takedowns['executed']:,}, files deleted from {takedowns['physical_after']} on")
+    if found["checkpoints_set_aside"]:
+        facts.add_row("checkpoints set aside", f"{found['checkpoints_set_aside']:,}")
     console.print(facts)
     for each in found["featurizers"]:
         if each["rejections"]:
             console.print(rejections(each["rejections"]))
 
 
-def _report_rows(facts: Table, report: Mapping[str, Any] | None) -> None:
-    if report is None:
-        return
-    for why, count in sorted(report.get("passed_over", {}).items()):
-        facts.add_row(f"passed over, {why.replace('_', ' ')}", f"{count:,}")
-    for name, each in report.get("featurizers", {}).items():
-        last = each["last_micro_batch"]
-        facts.add_row(f"last said of {name}", escape(each["state"]))
-        if last:
-            facts.add_row(
-                "  last micro-batch",
-                f"{last['pictures']:,} pictures, {last['pictures_per_second']:,.0f} img/s, "
-                f"freshness p50 {duration(last['freshness_p50'])}, p95 {duration(last['freshness_p95'])}",
-            )
+def _featurizer_rows(facts: Table, name: str, each: Mapping[str, Any], said: Mapping[str, Any]) -> None:
+    """Add what the tables hold of a featurizer and what the driver last said of it."""
+    facts.add_row("featurizer", name)
+    if said:
+        facts.add_row("  state", escape(said["state"]))
+    if each:
+        facts.add_row("  with features", f"{each['with_features']:,}")
+        facts.add_row("  rejected", f"{sum(each['rejections'].values()):,}")
+        facts.add_row("  backlog", f"{each['backlog']:,}")
+        facts.add_row("  last outcome", str(each["last_outcome_at"]))
+    last = said.get("last_micro_batch")
+    if last:
+        facts.add_row(
+            "  last micro-batch",
+            f"{last['pictures']:,} pictures, {last['pictures_per_second']:,.0f} img/s, "
+            f"freshness p50 {duration(last['freshness_p50'])}, p95 {duration(last['freshness_p95'])}",
+        )
 
 
 def rejections(counts: Mapping[str, int]) -> Table:

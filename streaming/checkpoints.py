@@ -199,16 +199,19 @@ def set_aside(lake: LakePaths, featurizer: str, why: str) -> Path | None:
 
 def clean_quarantine(lake: LakePaths, now: datetime, days: float) -> int:
     """Delete checkpoints that were set aside more than `days` ago; return how many."""
-    gone = 0
+    old = [aside for aside, since in set_aside_checkpoints(lake).items() if now - since > timedelta(days=days)]
+    for aside in old:
+        shutil.rmtree(aside, ignore_errors=True)
+    return len(old)
+
+
+def set_aside_checkpoints(lake: LakePaths) -> dict[Path, datetime]:
+    """Return the checkpoints in the lake's quarantine and when they came there."""
+    found = {}
     for aside in lake.quarantine.glob("*-*") if lake.quarantine.is_dir() else ():
-        try:
-            since = datetime.strptime(aside.name.rpartition("-")[2], _STAMP).replace(tzinfo=UTC)
-        except ValueError:
-            continue
-        if now - since > timedelta(days=days):
-            shutil.rmtree(aside, ignore_errors=True)
-            gone += 1
-    return gone
+        with suppress(ValueError):
+            found[aside] = datetime.strptime(aside.name.rpartition("-")[2], _STAMP).replace(tzinfo=UTC)
+    return found
 
 
 def _numbers(folder: Path) -> set[int]:

@@ -185,6 +185,7 @@ class _Leg:
             while self._crew.at_work and not self._stop.is_set():
                 self._beat()
         self._take()
+        self._tell()
         logger().info("stream stopped", extra=fields(featurized=self.totals.featurized, backlog=self.totals.backlog))
 
     def take_requests(self) -> None:

@@ -9,7 +9,10 @@ import verger
 from conf import lease
 from conf.tables import ARRIVALS, FEATURES
 from conf.uris import uri_of
-from tests.unit.lakes import ONE, OTHER, Orchard, seconds
+from streaming.arrivals import Arrivals
+from streaming.commands import requests, takedown
+from streaming.commands.selection import Selection
+from tests.unit.lakes import MORNING, ONE, OTHER, Orchard, seconds
 
 
 @pytest.fixture
@@ -179,7 +182,22 @@ def test_the_status_of_an_empty_lake(orchard: Orchard, lake: verger.Lake) -> Non
         "arrivals": 0,
         "featurizers": [],
         "tables": {"arrivals": {"files": 0, "bytes": 0}, "features": {"files": 0, "bytes": 0}},
+        "takedowns": {"executed": 0, "physical_after": None},
+        "checkpoints_set_aside": 0,
     }
+
+
+def test_the_status_tells_of_takedowns_and_of_checkpoints_set_aside(orchard: Orchard, lake: verger.Lake) -> None:
+    """How many there were, and when the last files that held forgotten pictures may be deleted; recalls do not count."""
+    selection = Selection(("file:///anna.jpg",))
+    orchard.featurize("file:///anna.jpg")
+    orchard.checkpoint(ONE)
+    arrivals = Arrivals(orchard.paths.table(ARRIVALS))
+    takedown.forget(requests.forget(selection), orchard.paths, arrivals, 3, lambda: MORNING)
+    takedown.recall(requests.recall(selection), orchard.paths, lambda: MORNING)
+    status = lake.status()
+    assert status["takedowns"] == {"executed": 1, "physical_after": "2026-03-04 08:00:00+00:00"}
+    assert status["checkpoints_set_aside"] == 1
 
 
 def test_the_status_counts_outcomes_and_pictures(orchard: Orchard, lake: verger.Lake) -> None:
