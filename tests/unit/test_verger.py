@@ -188,7 +188,7 @@ def test_the_status_of_an_empty_lake(orchard: Orchard, lake: verger.Lake) -> Non
 
 
 def test_the_status_tells_of_takedowns_and_of_checkpoints_set_aside(orchard: Orchard, lake: verger.Lake) -> None:
-    """How many there were, and when the last files that held forgotten pictures may be deleted; recalls do not count."""
+    """How many there were, and from when on files that held forgotten pictures may go; recalls do not count."""
     selection = Selection(("file:///anna.jpg",))
     orchard.featurize("file:///anna.jpg")
     orchard.checkpoint(ONE)
