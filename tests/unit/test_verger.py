@@ -196,7 +196,7 @@ def test_the_status_tells_of_takedowns_and_of_checkpoints_set_aside(orchard: Orc
     takedown.forget(requests.forget(selection), orchard.paths, arrivals, 3, lambda: MORNING)
     takedown.recall(requests.recall(selection), orchard.paths, lambda: MORNING)
     status = lake.status()
-    assert status["takedowns"] == {"executed": 1, "physical_after": "2026-03-04 08:00:00+00:00"}
+    assert status["takedowns"] == {"executed": 1, "physical_after": "2026-03-04T08:00:00+00:00"}
     assert status["checkpoints_set_aside"] == 1
 
 
