@@ -140,7 +140,10 @@ class Lake:
     def _takedowns(self) -> dict[str, Any]:
         stones = [each for each in tombstones.load(self.paths.tombstones).stones if each.forgotten]
         last = max((each.physical_after for each in stones if each.physical_after), default=None)
-        return {"executed": sum(each.executed_at is not None for each in stones), "physical_after": last and last.isoformat(timespec="seconds")}
+        return {
+            "executed": sum(each.executed_at is not None for each in stones),
+            "physical_after": last and last.isoformat(timespec="seconds"),
+        }
 
     def _dataset(self, table: Table) -> ds.Dataset:
         return open_table(self.paths.table(table)).to_pyarrow_dataset()

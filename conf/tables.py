@@ -82,7 +82,7 @@ ARRIVALS = Table(
         **_REMEMBERED,
         # It merges many small files into one that a single micro-batch then takes whole.
         "delta.autoOptimize.autoCompact": "false",
-        # A query that was stopped for long still needs the log from its last offset on.
+        # A query that was stopped for long still needs the log from its last offset on; upkeep knows from where.
         "delta.enableExpiredLogCleanup": "false",
     },
 )
@@ -112,7 +112,10 @@ FEATURES = Table(
     properties={
         **_REMEMBERED,
         "delta.enableChangeDataFeed": "true",
-        "delta.autoOptimize.autoCompact": "true",
+        # Upkeep and the keepers do it, beside the micro-batches; see `conf.upkeep.compact`.
+        "delta.autoOptimize.autoCompact": "false",
+        # Upkeep does it, by the number of entries.
+        "delta.enableExpiredLogCleanup": "false",
         # Scalar columns only: naming an array or the partition column throws.
         "delta.dataSkippingStatsColumns": "uri,e_tag,landed_at,discovered_at,attempt,label,rejection,featurized_at",
     },

@@ -2,28 +2,29 @@
 
 import math
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import unquote
 
 import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from conf.errors import LakeError, StorageError, first_line
 from conf.tables import open_table
 
 # Fewer are not worth a commit, and the files that it leaves behind until VACUUM.
-_SMALL_FILES = 100
-# Delta's own default, for tables that do not say otherwise.
-_LOG_RETENTION = timedelta(days=30)
-_RETENTION = "delta.deletedFileRetentionDuration"
+_FEW_FILES = 100
+_FULL_BYTES = 128 << 20
+_MOST_VERSIONS = 2000
 _HOUR = timedelta(hours=1)
 
 
-def compact(place: str, rows_per_file: int) -> int:
-    """Merge small files of the table at `place`; readers see the same rows, and a stream that reads it sees nothing.
+def compact_rows(place: str, rows_per_file: int) -> int:
+    """Merge small files of the table at `place`, none into more rows than a bound; its streams see no change.
 
     Parameters
     ----------
@@ -44,16 +45,33 @@ def compact(place: str, rows_per_file: int) -> int:
     """
     with _translated(place, "compacted"):
         table = open_table(place)
-        files = pa.table(table.get_add_actions(flatten=True)).select(["size_bytes", "num_records"]).to_pylist()
-        sizes = [(each["size_bytes"], each["num_records"]) for each in files if each["num_records"]]
+        sizes = _sizes(table)
         target = _target(sizes, rows_per_file)
-        if sum(size <= target and rows < rows_per_file // 2 for size, rows in sizes) < _SMALL_FILES:
-            return 0
-        try:
-            return int(table.optimize.compact(target_size=target, max_concurrent_tasks=1)["numFilesRemoved"])
-        except CommitFailedError:
-            # Rows were deleted from these files meanwhile; the next round takes what is left.
-            return 0
+        small = sum(size <= target and rows < rows_per_file // 2 for size, rows in sizes)
+        return _merged(table, target, []) if small >= _FEW_FILES else 0
+
+
+def compact(place: str, **partition: str) -> int:
+    """Merge small files of one partition of the table at `place`; its rows and its change feed stay as they are.
+
+    Delta's own auto-compaction does so within a micro-batch, and after a restart in every micro-batch: it forgets
+    which files it has seen, and takes the one that it has just made for a reason to begin again.
+
+    Returns
+    -------
+    int
+        Files that went into larger ones; none while there are few.
+
+    Raises
+    ------
+    StorageError
+        The table cannot be read or written.
+    """
+    with _translated(place, "compacted"):
+        table = open_table(place)
+        small = sum(size < _FULL_BYTES // 2 for size, _ in _sizes(table, **partition))
+        filters = [(name, "=", value) for name, value in partition.items()]
+        return _merged(table, _FULL_BYTES, filters) if small >= _FEW_FILES else 0
 
 
 def vacuum(place: str, before: datetime, now: datetime) -> int:
@@ -89,8 +107,8 @@ def vacuum(place: str, before: datetime, now: datetime) -> int:
         return there
 
 
-def remember_removed(place: str, days: float) -> None:
-    """Let the log of the table at `place` remember removed files for `days`: VACUUM takes others for left behind.
+def configure(place: str, properties: Mapping[str, str]) -> None:
+    """Set properties of the table at `place` that it does not have yet.
 
     Changes the table's metadata, which a running query that writes to it takes for a failure.
 
@@ -99,24 +117,29 @@ def remember_removed(place: str, days: float) -> None:
     StorageError
         The table cannot be read or written.
     """
-    duration = f"interval {max(7, math.ceil(days) + 1)} days"
     with _translated(place, "configured"):
         table = open_table(place)
-        if table.metadata().configuration.get(_RETENTION) != duration:
-            table.alter.set_table_properties({_RETENTION: duration})
+        present = table.metadata().configuration
+        if any(present.get(name) != value for name, value in properties.items()):
+            table.alter.set_table_properties(dict(properties))
 
 
-def trim_log(place: str, needed: int | None, now: datetime) -> int:
-    """Delete the entries of the log of the table at `place` that are older than 30 days and within a checkpoint.
+def remembering(days: float) -> dict[str, str]:
+    """Return the property by which a log remembers removed files for `days`; VACUUM takes others for orphans."""
+    return {"delta.deletedFileRetentionDuration": f"interval {max(7, math.ceil(days) + 1)} days"}
+
+
+def trim_log(place: str, needed: int | None) -> int:
+    """Delete the oldest entries of the log of the table at `place`, up to a checkpoint, where there are many.
+
+    In a folder, Spark lists the whole log several times in each micro-batch: 10,000 entries cost it a second.
 
     Parameters
     ----------
     place
         Where the table lies.
     needed
-        The oldest version that must stay readable as a change; None for none. Nothing is deleted where it is older.
-    now
-        The time, in UTC.
+        The oldest version that must stay readable as a change; None for none.
 
     Returns
     -------
@@ -128,14 +151,16 @@ def trim_log(place: str, needed: int | None, now: datetime) -> int:
     StorageError
         The log cannot be read, or an entry cannot be deleted.
     """
-    if not all_since(place, needed, now - _LOG_RETENTION):
-        return 0
     with _translated(place, "trimmed"):
-        before = _entries(place)
-        if any(_stamp(entry) < now - _LOG_RETENTION for entry in before[:1]):
-            # Up to the newest checkpoint that is older: delta-rs writes one in every hundred commits.
-            open_table(place).cleanup_metadata()
-        return len(before) - len(_entries(place))
+        log = _log(place)
+        entries = [_version(path) for path in log if path.suffix == ".json"]
+        kept = min(each for each in (entries[-1] - _MOST_VERSIONS, needed) if each is not None)
+        bases = [_version(path) for path in log if path.name.endswith(".checkpoint.parquet") and _version(path) <= kept]
+        base = max(bases, default=0)
+        for path in log:
+            if _version(path) < base:
+                path.unlink(missing_ok=True)
+        return sum(version < base for version in entries)
 
 
 def forget_log(place: str, before: datetime) -> int:
@@ -181,6 +206,24 @@ def all_since(place: str, version: int | None, moment: datetime) -> bool:
         return True
 
 
+def _sizes(table: DeltaTable, **partition: str) -> list[tuple[int, int]]:
+    """Return bytes and rows of each file of a table, or of one partition."""
+    actions = pa.table(table.get_add_actions(flatten=True))
+    for name, value in partition.items():
+        actions = actions.filter(pc.equal(actions[f"partition.{name}"], value)) if actions.num_rows else actions
+    files = actions.select(["size_bytes", "num_records"]).to_pylist()
+    return [(each["size_bytes"], each["num_records"]) for each in files if each["num_records"]]
+
+
+def _merged(table: DeltaTable, target: int, filters: list[tuple[str, str, str]]) -> int:
+    try:
+        done = table.optimize.compact(partition_filters=filters or None, target_size=target, max_concurrent_tasks=1)
+    except CommitFailedError:
+        # Rows were deleted from these files meanwhile; the next round takes what is left.
+        return 0
+    return int(done["numFilesRemoved"])
+
+
 def _target(files: Iterable[tuple[int, int]], rows_per_file: int) -> int:
     """Return the most bytes to merge into one file, so that it holds no more rows than the bound.
 
@@ -194,10 +237,6 @@ def _target(files: Iterable[tuple[int, int]], rows_per_file: int) -> int:
         target = int(min(larger - 1, rows_per_file * densest))
         best = max(best, target if target >= size else 0)
     return best
-
-
-def _entries(place: str) -> list[Path]:
-    return sorted((Path(place) / "_delta_log").glob("[0-9]*.json"))
 
 
 def _log(place: str) -> list[Path]:

@@ -8,6 +8,7 @@ add a version twice.
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -37,38 +38,47 @@ _DEFAULT_ROW_BYTES = 40.0
 _TELLING_ROWS = 64
 _NEWEST_FILES = 64
 _COMMIT_TRIES = 3
+_REOPEN_EVERY = 50
 
 
 class Known:
     """The set of arrivals by identity, 16 bytes each: a sorted array and what came since it was sorted.
 
-    160 MB at ten million pictures; a hash of 128 bits makes a chance collision one in 10^24 there.
+    160 MB at ten million pictures; a hash of 128 bits makes a chance collision one in 10^24 there. The array lies as
+    two columns of numbers, which are searched ten times as fast as texts.
     """
 
     def __init__(self, identities: Iterable[NDArray[np.bytes_]] = ()) -> None:
-        self._sorted: NDArray[np.bytes_] = np.unique(np.concatenate([np.empty(0, HASH), *identities]))
+        self._first, self._second = _halves(np.unique(np.concatenate([np.empty(0, HASH), *identities])))
         self._recent: set[bytes] = set()
 
     def __len__(self) -> int:
-        return len(self._sorted) + len(self._recent)
+        return len(self._first) + len(self._recent)
 
     def missing(self, identities: Iterable[bytes]) -> list[bytes]:
         """Return those that the set does not hold, in their order."""
         wanted = list(identities)
-        array = np.array(wanted, dtype=self._sorted.dtype)
-        places = np.searchsorted(self._sorted, array)
+        first, second = _halves(np.array(wanted, dtype=HASH))
+        places = np.searchsorted(self._first, first)
         found = np.zeros(len(wanted), dtype=bool)
-        inside = places < len(self._sorted)
-        found[inside] = self._sorted[places[inside]] == array[inside]
+        alike = places < len(self._first)
+        alike[alike] = self._first[places[alike]] == first[alike]
+        found[alike] = self._second[places[alike]] == second[alike]
+        # One in billions: others share its first half.
+        for number in np.flatnonzero(alike & ~found):
+            same = slice(places[number], np.searchsorted(self._first, first[number], side="right"))
+            found[number] = second[number] in self._second[same]
         return [each for each, held in zip(wanted, found, strict=True) if not held and each not in self._recent]
 
     def add(self, identities: Iterable[bytes]) -> None:
         """Add identities, merging them into the sorted array from time to time."""
         self._recent.update(self.missing(identities))
         # Merged ever more rarely: each merge costs as much as there is.
-        if len(self._recent) >= max(_MERGE_AT, len(self._sorted) // 8):
-            fresh = np.array(list(self._recent), dtype=self._sorted.dtype)
-            self._sorted = np.union1d(self._sorted, fresh)
+        if len(self._recent) >= max(_MERGE_AT, len(self._first) // 8):
+            first, second = _halves(np.array(list(self._recent), dtype=HASH))
+            first, second = np.concatenate([self._first, first]), np.concatenate([self._second, second])
+            order = np.lexsort((second, first))
+            self._first, self._second = first[order], second[order]
             self._recent = set()
 
 
@@ -130,6 +140,7 @@ class Arrivals:
 
     def __init__(self, place: str) -> None:
         self._place = place
+        self._appends = 0
         self.reload()
 
     def __len__(self) -> int:
@@ -210,6 +221,11 @@ class Arrivals:
         largest = max(telling, key=lambda each: int(each["num_records"]))
         return float(largest["size_bytes"]) / float(largest["num_records"])
 
+    def rows_of_largest_file(self) -> int:
+        """Return the most arrivals in a file, which a micro-batch takes whole."""
+        actions = pa.table(open_table(self._place).get_add_actions(flatten=True))
+        return int(pc.max(actions["num_records"]).as_py() or 0) if actions.num_rows else 0
+
     def _read(self) -> Known:
         """Read the table anew: its latest version and what has arrived by then."""
         try:
@@ -250,7 +266,24 @@ class Arrivals:
         )
         if self._known is not None:
             self._known.add(chunk)
+        self._appends += 1
+        if self._appends % _REOPEN_EVERY == 0:
+            self._reopen()
         return len(chunk)
+
+    def _reopen(self) -> None:
+        # A handle keeps every commit since it was opened: each append would take longer than the one before.
+        with suppress(LakeError):
+            fresh = open_table(self._place)
+            # What somebody else has appended meanwhile must collide with the next append, not count as known.
+            if fresh.version() == self._table.version():
+                self._table = fresh
+
+
+def _halves(identities: NDArray[np.bytes_]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """Return the first and the last 8 bytes of identities as numbers, which are ordered as the identities are."""
+    numbers = identities.view(">u8").reshape(-1, 2).astype(np.uint64)
+    return np.ascontiguousarray(numbers[:, 0]), np.ascontiguousarray(numbers[:, 1])
 
 
 def _pages(items: Iterable[_T], key: Callable[[_T], bytes]) -> Iterator[dict[bytes, _T]]:

@@ -27,6 +27,8 @@ _TICK = 0.2
 _DISTRUST_AFTER, _TRIES = 3, 8
 _TRIES_ONCE = 3
 _MOST_CAUSES = 10
+# Micro-batches after which the keeper looks whether their small files are worth merging.
+_COMPACT_EVERY = 25
 
 
 class _Failed(Exception):
@@ -75,6 +77,7 @@ class Keeper:
         self._backoff = backoff or Backoff()
         self._halt, self._pausing, self._idle = Event(), Event(), Event()
         self._distrust = ""
+        self._batches = 0
         self._thread = Thread(target=self._run, name=f"keeper of {self.featurizer}", daemon=True)
         self.state = "starting"
         self.error: BaseException | None = None
@@ -163,6 +166,7 @@ class Keeper:
         progress = ProgressReader(query)
         while query.isActive and not self._interrupted():
             self._take(progress)
+            self._compact()
             if not self._once and time.monotonic() >= self._next_audit and not self._sound():
                 break
             self._halt.wait(_TICK)
@@ -196,8 +200,21 @@ class Keeper:
         for batch in progress.fresh():
             self._took(batch)
 
+    def _compact(self) -> None:
+        if self._batches < _COMPACT_EVERY:
+            return
+        self._batches = 0
+        try:
+            merged = self._pipeline.compact()
+        except StorageError as error:
+            logger().warning("compaction failed and will be repeated", extra=fields(error=str(error)))
+            return
+        if merged:
+            logger().info("compaction", extra=fields(featurizer=self.featurizer, merged=merged))
+
     def _took(self, batch: MicroBatch) -> None:
         self._backoff.reset()
+        self._batches += 1
         self._told_of(batch)
 
     def _wait_after(self, failure: Exception) -> None:

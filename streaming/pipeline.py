@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from conf import upkeep
 from conf.lake import LakePaths
 from conf.tables import ARRIVALS, FEATURES
 from streaming import adoption, checkpoints, query
@@ -77,6 +78,10 @@ class Pipeline:
             took(query.append(features, self.lake.table(FEATURES), application, transaction))
 
         return adoption.fill(self.lake, self.featurizer, rows, self.rows_per_commit, append, stop)
+
+    def compact(self) -> int:
+        """Merge the small files that micro-batches leave, beside them; see `conf.upkeep.compact`."""
+        return upkeep.compact(self.lake.table(FEATURES), featurizer=self.featurizer)
 
     def set_aside(self, why: str) -> None:
         """Move the checkpoint out of the way."""

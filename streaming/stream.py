@@ -239,7 +239,9 @@ class _Leg:
             byte_limit=settings.byte_limit,
             decode_seconds=settings.decode_seconds,
         )
-        rows = sizing.rows(self.totals.featurizers[featurizer.id].rate, settings.batch_pictures)
+        rate = self.totals.featurizers[featurizer.id].rate
+        rows = sizing.rows(rate, settings.batch_pictures)
+        most_rows = max(rows, self._arrivals.rows_of_largest_file())
         every = f"{int(settings.trigger * 1000)} milliseconds"
         return Pipeline(
             spark=spark,
@@ -247,7 +249,7 @@ class _Leg:
             featurizer=featurizer.id,
             work=work,
             admission=sizing.admission(rows, self._arrivals.bytes_per_row()),
-            partitions=sizing.tasks(self._cores, len(self._featurizers)),
+            partitions=sizing.tasks(self._cores, len(self._featurizers), most_rows, rate),
             rows_per_commit=rows,
             trigger={"availableNow": True} if settings.once else {"processingTime": every},
         )

@@ -12,6 +12,7 @@ from conf.lake import LakePaths
 from conf.logs import fields, logger
 from conf.tables import ARRIVALS, FEATURES, open_table
 from streaming import checkpoints
+from streaming.backbones.featurizers import featurized
 from streaming.commands import takedown
 from streaming.commands.requests import Answer
 
@@ -28,11 +29,11 @@ class Done:
     Attributes
     ----------
     merged : int
-        Small files of arrivals that went into larger ones.
+        Small files that went into larger ones.
     deleted : int
         Files that no table named any more; after a takedown, files of the log that named what is gone, too.
     log_entries : int
-        Entries of the log of arrivals that were deleted.
+        Entries of the tables' logs that were deleted.
     """
 
     merged: int
@@ -43,7 +44,7 @@ class Done:
     def sentence(self) -> str:
         """For a person."""
         return (
-            f"{self.merged:,} small files of arrivals merged; {self.deleted:,} files deleted that no table named any "
+            f"{self.merged:,} small files merged; {self.deleted:,} files deleted that no table named any "
             f"more; {self.log_entries:,} old entries of the log deleted"
         )
 
@@ -57,7 +58,7 @@ def prepare(lake: LakePaths, vacuum_days: float) -> None:
         A table cannot be read or written.
     """
     for table in (ARRIVALS, FEATURES):
-        upkeep.remember_removed(lake.table(table), vacuum_days)
+        upkeep.configure(lake.table(table), {**table.properties, **upkeep.remembering(vacuum_days)})
 
 
 def needs_pause(lake: LakePaths, now: datetime) -> bool:
@@ -93,9 +94,11 @@ def keep_up(lake: LakePaths, vacuum_days: float, rows_per_file: int, now: dateti
     arrivals, features = lake.table(ARRIVALS), lake.table(FEATURES)
     needed = checkpoints.needed(lake)
     due = takedown.must_go_before(lake, now)
-    merged = upkeep.compact(arrivals, rows_per_file)
-    deleted = 0
+    merged = upkeep.compact_rows(arrivals, rows_per_file)
+    merged += sum(upkeep.compact(features, featurizer=each) for each in featurized(lake))
+    deleted = trimmed = 0
     for place, version in ((arrivals, needed), (features, _modelled(lake))):
+        trimmed += upkeep.trim_log(place, version)
         before = now - timedelta(days=vacuum_days)
         kept = not upkeep.all_since(place, version, before)
         if kept and not due:
@@ -104,7 +107,6 @@ def keep_up(lake: LakePaths, vacuum_days: float, rows_per_file: int, now: dateti
         deleted += upkeep.vacuum(place, min(before, now - _RUNNING) if queries_run else before, now)
         if due:
             deleted += upkeep.forget_log(place, due)
-    trimmed = upkeep.trim_log(arrivals, needed, now)
     checkpoints.clean_quarantine(lake, now, vacuum_days)
     done = Done(merged, deleted, trimmed)
     logger().info("upkeep", extra=fields(**vars(done)))

@@ -1,7 +1,5 @@
 """Upkeep beside running queries: nobody who reads or writes the tables notices."""
 
-import os
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,7 +9,8 @@ from deltalake import DeltaTable
 from bootstrap import orchard
 from conf import upkeep
 from conf.lake import LakePaths
-from conf.tables import ARRIVALS
+from conf.tables import ARRIVALS, FEATURES, Table
+from streaming import keeper
 from streaming.totals import Totals
 from streaming.upkeeping import keep_up
 from tests.spark.conftest import Run
@@ -22,7 +21,9 @@ def test_a_query_goes_on_over_merged_files_and_a_short_log(
     run: Run, landing: Path, lake: LakePaths, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """While it runs, after a restart, and when its old entries of the log and old files are gone; with no adoption."""
-    monkeypatch.setattr(upkeep, "_SMALL_FILES", 3)
+    monkeypatch.setattr(upkeep, "_FEW_FILES", 3)
+    monkeypatch.setattr(upkeep, "_MOST_VERSIONS", 2)
+    monkeypatch.setattr(keeper, "_COMPACT_EVERY", 3)
     planted = 24
 
     def land(totals: Totals) -> None:
@@ -33,8 +34,11 @@ def test_a_query_goes_on_over_merged_files_and_a_short_log(
 
     def merged(totals: Totals) -> bool:
         land(totals)
-        done = [each["operation"] for each in DeltaTable(lake.table(ARRIVALS)).history()]
-        return done.count("OPTIMIZE") >= 2
+        return merges(ARRIVALS) >= 2 and merges(FEATURES) >= 2
+
+    def merges(table: Table) -> int:
+        done = [each["operation"] for each in DeltaTable(lake.table(table)).history()]
+        return done.count("OPTIMIZE")
 
     def went_on(totals: Totals) -> bool:
         land(totals)
@@ -42,10 +46,6 @@ def test_a_query_goes_on_over_merged_files_and_a_short_log(
 
     run(once=False, poll=0.1, trigger=0.0, upkeep=1.0, watch=merged)
     DeltaTable(lake.table(ARRIVALS)).create_checkpoint()
-    log = Path(lake.table(ARRIVALS), "_delta_log")
-    old = time.time() - 40 * 86400
-    for path in log.iterdir():
-        os.utime(path, (old, old))
     run(once=False, poll=0.1, trigger=0.0, watch=went_on)
     answer = keep_up(lake, 0, 5000, datetime.now(UTC), queries_run=False)
     assert answer.facts["log_entries"] > 3

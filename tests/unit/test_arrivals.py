@@ -223,6 +223,21 @@ def test_files_before_a_failure_stay(place: str, monkeypatch: pytest.MonkeyPatch
     assert append(arrivals, pictures(1, 2, 3)) == [1]
 
 
+def test_a_writer_that_goes_on_for_long_opens_the_table_anew(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its memory would grow with every append; what another writer has appended meanwhile is still not doubled."""
+    monkeypatch.setattr("streaming.arrivals._REOPEN_EVERY", 2)
+    arrivals, other = Arrivals(place), Arrivals(place)
+    handles = set()
+    for number in range(1, 7):
+        assert append(arrivals, pictures(number)) == [1]
+        handles.add(id(arrivals._table))
+        if number == 3:
+            assert append(other, pictures(7)) == [1]
+    assert append(arrivals, pictures(7)) == []
+    assert uris(place) == [str(number) for number in range(1, 8)]
+    assert len(handles) > 1
+
+
 def test_losing_every_race_is_a_storage_error(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A conflict that repeats is the world's fault, which the next poll meets again; it does not end the run."""
 

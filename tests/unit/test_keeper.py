@@ -64,6 +64,7 @@ class Orders:
         self.calls: list[str] = []
         self.missing = 0
         self.behind: Gap | Exception | None = None
+        self.compactions: list[int | Exception] = []
 
     def enter_pool(self) -> None:
         self.calls.append("pool")
@@ -85,6 +86,13 @@ class Orders:
     def fill(self, rows: pa.Table, took: Callable[[MicroBatch], None], stop: Callable[[], bool]) -> bool:
         self.calls.append(f"fill {rows.num_rows}")
         return not stop()
+
+    def compact(self) -> int:
+        self.calls.append("compact")
+        done = self.compactions.pop(0)
+        if isinstance(done, Exception):
+            raise done
+        return done
 
     def version_after(self, version: int) -> int:
         return version + 1
@@ -255,6 +263,25 @@ def test_an_audit_that_finds_nothing_leaves_the_query_alone(running: Callable[[K
     eventually(lambda: bool(audits))
     assert kept.state == "running"
     assert not query.stopped
+
+
+@pytest.mark.parametrize("done", [120, 0, StorageError("the disk is away")])
+def test_small_files_are_merged_beside_the_query(
+    done: int | Exception, running: Callable[[Keeper], Keeper], caplog: pytest.LogCaptureFixture
+) -> None:
+    """After a number of micro-batches, once; a failure is told and leaves the query alone."""
+    query = Query(25, end=None)
+    orders = Orders(query)
+    orders.compactions = [done]
+    caplog.set_level("INFO")
+    kept = running(keeper(orders))
+    expected = {120: ["INFO"], 0: []}.get(done if isinstance(done, int) else -1, ["WARNING"])
+    eventually(lambda: not orders.compactions)
+    eventually(lambda: [each.levelname for each in caplog.records if "compaction" in each.message] == expected)
+    query.recentProgress.append(Report(25))
+    assert kept.state == "running"
+    assert not query.stopped
+    assert orders.calls.count("compact") == 1
 
 
 def test_a_checkpoint_that_breaks_under_a_running_query_is_replaced(running: Callable[[Keeper], Keeper]) -> None:

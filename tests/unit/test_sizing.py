@@ -19,5 +19,7 @@ def test_admission_takes_one_full_file_or_many_small_ones() -> None:
 
 def test_tasks_are_shorter_beside_another_query() -> None:
     """A fair scheduler hands out cores as tasks end."""
-    assert sizing.tasks(2, featurizers=1) == 2
-    assert sizing.tasks(2, featurizers=2) > 2
+    assert sizing.tasks(2, featurizers=1, most_rows=1000, rate=7.0) == 2
+    assert sizing.tasks(2, featurizers=2, most_rows=1000, rate=7.0) == 381
+    assert sizing.tasks(2, featurizers=2, most_rows=64, rate=700.0) == 2
+    assert sizing.tasks(2, featurizers=2, most_rows=100_000, rate=1.0) == 512

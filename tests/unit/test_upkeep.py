@@ -9,8 +9,8 @@ from deltalake import DeltaTable, write_deltalake
 
 from conf import upkeep
 from conf.errors import StorageError
-from conf.tables import ARRIVALS
-from tests.unit.lakes import Orchard
+from conf.tables import ARRIVALS, FEATURES
+from tests.unit.lakes import ONE, OTHER, Orchard
 
 NOW = datetime.now(UTC)
 
@@ -48,7 +48,7 @@ class TestCompact:
         for number in range(120):
             orchard.arrive(f"file:///small/{number}")
         before = orchard.uris(ARRIVALS)
-        assert upkeep.compact(place, 50) == 120
+        assert upkeep.compact_rows(place, 50) == 120
         assert max(sizes(place)[:-1]) <= 50
         assert sizes(place)[-1] == 2000
         assert len(sizes(place)) < 60
@@ -59,18 +59,18 @@ class TestCompact:
         for number in range(20):
             orchard.arrive(f"file:///{number}")
         version = DeltaTable(place).version()
-        assert upkeep.compact(place, 50) == 0
+        assert upkeep.compact_rows(place, 50) == 0
         assert DeltaTable(place).version() == version
 
     def test_an_empty_table_is_left(self, place: str) -> None:
         """There is nothing to merge."""
-        assert upkeep.compact(place, 50) == 0
+        assert upkeep.compact_rows(place, 50) == 0
 
     def test_it_is_no_change_of_data(self, orchard: Orchard, place: str) -> None:
         """What reads the table as a stream sees nothing."""
         for number in range(100):
             orchard.arrive(f"file:///{number}")
-        upkeep.compact(place, 5000)
+        upkeep.compact_rows(place, 5000)
         (log,) = Path(place, "_delta_log").glob(f"{DeltaTable(place).version():020}.json")
         assert '"operation":"OPTIMIZE"' in log.read_text()
         assert '"dataChange":true' not in log.read_text()
@@ -84,7 +84,7 @@ class TestCompact:
         row = opened.to_pyarrow_table().slice(0, 1)
         write_deltalake(place, row, mode="append")
         monkeypatch.setattr(upkeep, "open_table", lambda place: opened)
-        assert upkeep.compact(place, 5000) == 100
+        assert upkeep.compact_rows(place, 5000) == 100
         write_deltalake(writer, row, mode="append")
         assert DeltaTable(place).to_pyarrow_table().num_rows == 102
 
@@ -96,7 +96,7 @@ class TestCompact:
         opened.to_pyarrow_table()
         DeltaTable(place).delete("uri = 'file:///7'")
         monkeypatch.setattr(upkeep, "open_table", lambda place: opened)
-        assert upkeep.compact(place, 5000) == 0
+        assert upkeep.compact_rows(place, 5000) == 0
         assert "file:///7" not in orchard.uris(ARRIVALS)
         assert len(orchard.uris(ARRIVALS)) == 99
 
@@ -125,7 +125,7 @@ class TestVacuum:
     @pytest.mark.parametrize(("days", "gone"), [(14, 0), (20, 0)])
     def test_the_log_remembers_what_was_removed(self, orchard: Orchard, place: str, days: float, gone: int) -> None:
         """As long as VACUUM is to keep it: a checkpoint forgets older removals."""
-        upkeep.remember_removed(place, days)
+        upkeep.configure(place, upkeep.remembering(days))
         orchard.arrive("file:///a")
         age(place, "*.parquet", 40)
         table = DeltaTable(place)
@@ -149,47 +149,83 @@ class TestVacuum:
     def test_what_is_set_already_is_not_set_again(self, place: str) -> None:
         """Each change of a table's properties is a commit."""
         version = DeltaTable(place).version()
-        upkeep.remember_removed(place, 14)
+        upkeep.configure(place, upkeep.remembering(14))
         assert DeltaTable(place).version() == version
 
 
+class TestCompactOfAPartition:
+    """Small files of one featurizer become one."""
+
+    def test_only_its_own_are_merged(self, orchard: Orchard, place: str) -> None:
+        """When they are many; vectors, rows and the change feed stay as they are."""
+        features = orchard.paths.table(FEATURES)
+        for number in range(100):
+            orchard.outcome({"uri": f"file:///{number}"}, featurizer=ONE)
+        orchard.outcome({"uri": "file:///a"}, {"uri": "file:///b", "rejection": "empty"}, featurizer=OTHER)
+        rows, version = orchard.rows(FEATURES), DeltaTable(features).version()
+        assert upkeep.compact(features, featurizer=OTHER) == 0
+        assert upkeep.compact(features, featurizer=ONE) == 100
+        assert sizes(features) == [2, 100]
+        assert orchard.rows(FEATURES) == rows
+        assert DeltaTable(features).version() == version + 1
+        changes = DeltaTable(features).load_cdf(starting_version=1)
+        assert sum(batch.num_rows for batch in changes) == 102
+        assert upkeep.compact(features, featurizer=ONE) == 0
+
+
 class TestLog:
-    """Old entries of the log go as far as nobody needs them."""
+    """Old entries of the log go where there are many, as far as nobody needs them."""
+
+    @pytest.fixture(autouse=True)
+    def few(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Take three versions for the most."""
+        monkeypatch.setattr(upkeep, "_MOST_VERSIONS", 3)
 
     @pytest.fixture
-    def aged(self, orchard: Orchard, place: str) -> str:
-        """Return a table of eleven versions, of which all but the last two are 40 days old."""
-        for number in range(10):
-            orchard.arrive(f"file:///{number}")
-            if number == 7:
+    def long(self, orchard: Orchard, place: str) -> str:
+        """Return a table of eleven versions with checkpoints of the fifth and the ninth, and Spark's checksums."""
+        for number in range(1, 11):
+            orchard.arrive(f"file:///{number:02}")
+            Path(place, "_delta_log", f"{number:020}.crc").touch()
+            Path(place, "_delta_log", f".{number:020}.json.crc").touch()
+            if number in (4, 8):
                 DeltaTable(place).create_checkpoint()
-        for version in range(9):
-            age(place, f"_delta_log/{version:020}.*", 40)
         return place
 
-    @pytest.mark.parametrize(("needed", "gone"), [(None, 8), (10, 8), (11, 8), (9, 8), (8, 0), (3, 0)])
-    def test_entries_go_that_nobody_needs(self, orchard: Orchard, aged: str, needed: int | None, gone: int) -> None:
-        """None of them where a checkpoint needs an old one."""
-        rows = sorted(orchard.uris(ARRIVALS))
-        assert upkeep.trim_log(aged, needed, NOW) == gone
-        assert sorted(orchard.uris(ARRIVALS)) == rows
+    @pytest.mark.parametrize(("needed", "gone"), [(None, 4), (7, 4), (8, 4), (11, 4), (4, 4), (3, 0)])
+    def test_entries_go_that_nobody_needs(self, orchard: Orchard, long: str, needed: int | None, gone: int) -> None:
+        """Up to a checkpoint, with everything that belongs to them; the table can be read and written as before."""
+        rows = orchard.uris(ARRIVALS)
+        assert upkeep.trim_log(long, needed) == gone
+        assert orchard.uris(ARRIVALS) == rows
+        names = [
+            path.name.lstrip(".") for path in Path(long, "_delta_log").iterdir() if path.name != "_last_checkpoint"
+        ]
+        assert min(int(name[:20]) for name in names) == gone
         orchard.arrive("file:///more")
-        assert len(orchard.uris(ARRIVALS)) == 11
-        assert upkeep.trim_log(aged, needed, NOW) == 0
+        assert orchard.uris(ARRIVALS) == [*rows, "file:///more"]
 
-    def test_a_young_log_stays(self, orchard: Orchard, place: str) -> None:
-        """And no checkpoint is written for it."""
+    def test_a_second_checkpoint_lets_more_go(self, orchard: Orchard, long: str) -> None:
+        """As time goes on."""
+        assert upkeep.trim_log(long, None) == 4
         orchard.arrive("file:///a")
-        assert upkeep.trim_log(place, None, NOW) == 0
-        assert not list(Path(place, "_delta_log").glob("*.checkpoint.parquet"))
+        assert upkeep.trim_log(long, None) == 4
+        assert upkeep.trim_log(long, None) == 0
+
+    def test_a_short_log_stays(self, orchard: Orchard, place: str) -> None:
+        """So does one without a checkpoint."""
+        for number in range(6):
+            orchard.arrive(f"file:///{number}")
+        assert upkeep.trim_log(place, None) == 0
 
 
 @pytest.mark.parametrize(
     ("work", "word"),
     [
-        (lambda place: upkeep.compact(place, 5), "compacted"),
+        (lambda place: upkeep.compact_rows(place, 5), "compacted"),
+        (lambda place: upkeep.compact(place), "compacted"),
         (lambda place: upkeep.vacuum(place, NOW, NOW), "vacuumed"),
-        (lambda place: upkeep.remember_removed(place, 3), "configured"),
+        (lambda place: upkeep.configure(place, {"a": "b"}), "configured"),
     ],
 )
 def test_a_table_that_cannot_be_read_is_the_worlds_fault(place: str, work: Callable[[str], object], word: str) -> None:
