@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bootstrap import orchard
 from conf.lake import LakePaths, create_lake
 from conf.session import session
 from conf.storage import FolderStorage
@@ -33,8 +32,8 @@ from streaming.landing import parse_skip
 from streaming.listing import FolderListing
 from streaming.progress import micro_batch
 from streaming.worker import Work
+from tests.bench.wave import wave
 
-PHOTOS = Path(__file__).parents[3] / "shared" / "data" / "fruits"
 CORES = min(2, os.cpu_count() or 1)
 PIXEL_LIMIT = 80_000_000
 
@@ -56,24 +55,14 @@ def main() -> None:
     parser.add_argument("--backbone", default="efficientnet-lite0")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="verger-bench-") as folder:
-        wave = _wave(Path(folder) / "wave", asked.pictures)
+        pictures = wave(Path(folder) / "wave", asked.pictures)
         lake = create_lake(str(Path(folder) / "lake"))
         featurizer = ensure(parse_backbone(asked.backbone), lake.backbones, print)
-        rounds = _measured(Path(folder), lake, featurizer, wave, asked.rounds)
+        rounds = _measured(Path(folder), lake, featurizer, pictures, asked.rounds)
     _print(rounds, asked.pictures, featurizer.id)
 
 
-def _wave(folder: Path, count: int) -> list[Path]:
-    """Return `count` pictures under `folder`: real photos where this checkout has them beside it, else drawn ones."""
-    if not PHOTOS.is_dir():
-        return orchard.plant(folder, count, seed=0)
-    paths = sorted(PHOTOS.rglob("*.jpg"))
-    folder.mkdir()
-    taken = [paths[place * len(paths) // count] for place in range(count)]
-    return [Path(shutil.copyfile(path, folder / f"{place:05}.jpg")) for place, path in enumerate(taken)]
-
-
-def _measured(folder: Path, lake: LakePaths, featurizer: Featurizer, wave: list[Path], rounds: int) -> list[Round]:
+def _measured(folder: Path, lake: LakePaths, featurizer: Featurizer, pictures: list[Path], rounds: int) -> list[Round]:
     landing = folder / "landing"
     landing.mkdir()
     arrivals = Arrivals(lake.table(ARRIVALS))
@@ -98,11 +87,11 @@ def _measured(folder: Path, lake: LakePaths, featurizer: Featurizer, wave: list[
             trigger={"processingTime": "0 seconds"},
         )
         land = _landing_of(landing, arrivals)
-        _batch(running, lambda: land(wave[:200], "warm-up"))
+        _batch(running, lambda: land(pictures[:200], "warm-up"))
         measured = []
         for number in range(rounds):
-            raw = _raw(featurizer, wave)
-            batch, phases = _batch(running, lambda number=number: land(wave, f"round-{number}"))  # type: ignore[misc]
+            raw = _raw(featurizer, pictures)
+            batch, phases = _batch(running, lambda number=number: land(pictures, f"round-{number}"))  # type: ignore[misc]
             measured.append(Round(raw, batch, phases))
         running.stop()
     return measured
@@ -131,11 +120,11 @@ def _batch(running: Any, land: Callable[[], None]) -> tuple[float, dict[str, flo
     }
 
 
-def _raw(featurizer: Featurizer, wave: list[Path]) -> float:
+def _raw(featurizer: Featurizer, pictures: list[Path]) -> float:
     """Return the seconds in which one plain process per core decodes and infers the wave, start-up left out."""
     context = multiprocessing.get_context("spawn")
     start, ready = context.Event(), context.Semaphore(0)
-    shares = [wave[core::CORES] for core in range(CORES)]
+    shares = [pictures[core::CORES] for core in range(CORES)]
     workers = [context.Process(target=_loop, args=(featurizer, share, ready, start)) for share in shares]
     for worker in workers:
         worker.start()
