@@ -221,11 +221,6 @@ class Arrivals:
         largest = max(telling, key=lambda each: int(each["num_records"]))
         return float(largest["size_bytes"]) / float(largest["num_records"])
 
-    def rows_of_largest_file(self) -> int:
-        """Return the most arrivals in a file, which a micro-batch takes whole."""
-        actions = pa.table(open_table(self._place).get_add_actions(flatten=True))
-        return int(pc.max(actions["num_records"]).as_py() or 0) if actions.num_rows else 0
-
     def _read(self) -> Known:
         """Read the table anew: its latest version and what has arrived by then."""
         try:

@@ -1,7 +1,5 @@
 """How much one micro-batch takes, and into how many tasks it is cut."""
 
-import math
-
 from streaming.query import Admission
 
 # A micro-batch of fewer pictures is mostly its commit: its rate says nothing.
@@ -11,9 +9,8 @@ _BATCH_SECONDS = 10
 _FEWEST_ROWS, _MOST_ROWS = 64, 100_000
 # Admission takes whole files until the bound is passed: a little less than one full file admits exactly that one.
 _FULL_FILE_SHARE = 0.8
-# Beside other queries long tasks would hold the cores: a micro-batch waits for a free one several times.
-_TASK_SECONDS = 0.75
-_MOST_TASKS = 512
+# On a cluster, which has no slots to spare: long tasks would hold the cores for a whole micro-batch.
+_TASKS_PER_CORE_BESIDE_OTHERS = 4
 
 
 def rows(rate: float, asked: int = 0) -> int:
@@ -34,8 +31,17 @@ def admission(full_file: int, bytes_per_row: float) -> Admission:
     return Admission(max_bytes=max(1, int(full_file * bytes_per_row * _FULL_FILE_SHARE)))
 
 
-def tasks(cores: int, featurizers: int, most_rows: int, rate: float) -> int:
-    """Return the tasks of a micro-batch: one for each core, or many short ones where featurizers share the cores.
+def slots(cores: int, featurizers: int) -> int:
+    """Return the tasks that this machine is to run at once: as many for each featurizer as it has cores.
+
+    A micro-batch of a few fresh pictures has several stages. Where it had to wait for a slot before each of them,
+    another featurizer's backlog would hold it up by as many tasks; the system shares cores out by the millisecond.
+    """
+    return cores * featurizers
+
+
+def tasks(cores: int, featurizers: int, found: int) -> int:
+    """Return the tasks of a micro-batch: one for each core, or shorter ones where featurizers must share `found` slots.
 
     Parameters
     ----------
@@ -43,12 +49,7 @@ def tasks(cores: int, featurizers: int, most_rows: int, rate: float) -> int:
         Of all workers.
     featurizers
         That are streamed at once.
-    most_rows
-        Pictures of the largest micro-batch that there can be.
-    rate
-        Pictures per second on all cores, measured or predicted.
+    found
+        The tasks that Spark runs at once.
     """
-    if featurizers == 1:
-        return cores
-    short = math.ceil(most_rows / rate * cores / _TASK_SECONDS)
-    return max(cores, min(short, _MOST_TASKS))
+    return cores if found >= slots(cores, featurizers) else cores * _TASKS_PER_CORE_BESIDE_OTHERS

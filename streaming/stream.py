@@ -99,7 +99,8 @@ def run(
         drained = settings.once and leg.settle_and_drained()
         if not drained and not stop.is_set():
             say("starting Spark")
-            with sessions("verger stream", cores=settings.cores, extra=extra) as spark:
+            slots = sizing.slots(_cores(settings), len(featurizers))
+            with sessions("verger stream", cores=slots, extra=extra) as spark:
                 leg.stream(spark)
         leg.close()
         return leg.totals
@@ -114,10 +115,13 @@ def _landing(settings: Settings) -> Path:
     return landing
 
 
+def _cores(settings: Settings) -> int:
+    return settings.cores or os.cpu_count() or 1
+
+
 def _check_memory(settings: Settings, featurizers: list[Featurizer]) -> None:
-    tasks = settings.cores or os.cpu_count() or 1
     manifests = [each.manifest for each in featurizers]
-    prediction = memory.check(manifests, tasks, settings.pixel_limit, settings.runtime)
+    prediction = memory.check(manifests, _cores(settings), settings.pixel_limit, settings.runtime)
     logger().info("memory", extra=fields(prediction=prediction))
 
 
@@ -141,7 +145,7 @@ class _Leg:
         self._stop = stop
         self._report = report
         self._say = say
-        self._cores = settings.cores or os.cpu_count() or 1
+        self._cores = _cores(settings)
         self._arrivals = Arrivals(lake.table(ARRIVALS))
         listing = FolderListing(landing, parse_skip(settings.skip_extensions), settings.settle)
         self._discovery = Discovery(listing, self._arrivals, lake.tombstones)
@@ -175,7 +179,8 @@ class _Leg:
 
     def stream(self, spark: "SparkSession") -> None:
         """Run the queries, and everything else beside them, until the end."""
-        self._cores = spark.sparkContext.defaultParallelism
+        if on_cluster():
+            self._cores = spark.sparkContext.defaultParallelism
         add_constraints(spark, FEATURES, self._lake.table(FEATURES))
         upkeeping.prepare(self._lake, self._settings.vacuum_days)
         if self._clock.due("upkeep"):
@@ -239,9 +244,7 @@ class _Leg:
             byte_limit=settings.byte_limit,
             decode_seconds=settings.decode_seconds,
         )
-        rate = self.totals.featurizers[featurizer.id].rate
-        rows = sizing.rows(rate, settings.batch_pictures)
-        most_rows = max(rows, self._arrivals.rows_of_largest_file())
+        rows = sizing.rows(self.totals.featurizers[featurizer.id].rate, settings.batch_pictures)
         every = f"{int(settings.trigger * 1000)} milliseconds"
         return Pipeline(
             spark=spark,
@@ -249,7 +252,7 @@ class _Leg:
             featurizer=featurizer.id,
             work=work,
             admission=sizing.admission(rows, self._arrivals.bytes_per_row()),
-            partitions=sizing.tasks(self._cores, len(self._featurizers), most_rows, rate),
+            partitions=sizing.tasks(self._cores, len(self._featurizers), spark.sparkContext.defaultParallelism),
             rows_per_commit=rows,
             trigger={"availableNow": True} if settings.once else {"processingTime": every},
         )

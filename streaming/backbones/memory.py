@@ -23,7 +23,7 @@ _GROUP_FILES = {
 
 def check(
     manifests: Sequence[Manifest],
-    tasks: int,
+    cores: int,
     pixel_limit: int = 80_000_000,
     runtime: str = "litert",
     available: int | None = None,
@@ -34,8 +34,8 @@ def check(
     ----------
     manifests
         Of the backbones; Spark keeps its Python workers, so one that has served two queries holds both models.
-    tasks
-        How many run at a time, as `--cores` says.
+    cores
+        As many tasks run at a time for each backbone.
     pixel_limit
         Over it a picture is rejected undecoded.
     runtime
@@ -53,6 +53,7 @@ def check(
     UsageError
         They cannot fit; the message says how many tasks do, or that the backbone is too large.
     """
+    tasks = cores * len(manifests)
     each = _WORKER[runtime] + _BYTES_PER_PIXEL * min(pixel_limit, _USUAL_PIXELS)
     each += sum(task_bytes(manifest, runtime) for manifest in manifests)
     shared = _DRIVER + (sum(manifest.tflite_bytes for manifest in manifests) if runtime == "litert" else 0)
@@ -62,7 +63,7 @@ def check(
         return f"{tasks} tasks take about {need}"
     if shared + tasks * each <= free:
         return f"{tasks} tasks take about {need}; {_text(free)} are free"
-    fitting = (free - shared) // each
+    fitting = (free - shared) // each // len(manifests)
     mend = f"say --cores {fitting}, or" if fitting >= 1 else "one task is too much:"
     raise UsageError(
         f"--cores: {tasks} tasks take about {need}, and {_text(free)} are free; {mend} take a smaller --backbone or a "

@@ -17,9 +17,9 @@ def test_admission_takes_one_full_file_or_many_small_ones() -> None:
     assert sizing.admission(1, 0.1).max_bytes == 1
 
 
-def test_tasks_are_shorter_beside_another_query() -> None:
-    """A fair scheduler hands out cores as tasks end."""
-    assert sizing.tasks(2, featurizers=1, most_rows=1000, rate=7.0) == 2
-    assert sizing.tasks(2, featurizers=2, most_rows=1000, rate=7.0) == 381
-    assert sizing.tasks(2, featurizers=2, most_rows=64, rate=700.0) == 2
-    assert sizing.tasks(2, featurizers=2, most_rows=100_000, rate=1.0) == 512
+def test_each_featurizer_has_a_slot_on_every_core() -> None:
+    """None waits for another's tasks; where the slots are given, as on a cluster, tasks are shorter instead."""
+    assert sizing.slots(2, featurizers=3) == 6
+    assert sizing.tasks(2, featurizers=3, found=6) == 2
+    assert sizing.tasks(2, featurizers=1, found=2) == 2
+    assert sizing.tasks(100, featurizers=2, found=100) > 100
