@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench soak reference lock clean
+.PHONY: help setup demo test check faults bench soak reference lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,7 +16,10 @@ demo: $(READY) ## draw pictures, stream them, show what became of them
 	@$(BIN)/verger demo
 
 test: $(READY) ## run the test suite
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not long'
+
+faults: $(READY) ## run the long tests: further fault stories and networks (minutes)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m long
 
 check: $(READY) ## lint, types, import contracts
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -80,7 +80,7 @@ def test_stream_once_drains_the_landing_and_says_what_it_did(command: Command, l
         "micro-batch",
         "stream stopped",
     ]
-    assert (events[2]["pictures"], events[2]["rejections"], events[2]["backlog"]) == (25, {"empty": 1}, 0)
+    assert (events[4]["pictures"], events[4]["rejections"], events[4]["backlog"]) == (25, {"empty": 1}, 0)
 
     status = command("status", "--lake", str(lake.root), "--json")
     found = json.loads(status.stdout)

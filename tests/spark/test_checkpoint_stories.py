@@ -108,6 +108,7 @@ def test_an_older_copy_restored(
     assert_complete(lake, landing)
 
 
+@pytest.mark.long
 def test_another_lakes_checkpoint(
     run: Run,
     landing: Path,
@@ -131,6 +132,7 @@ def test_another_lakes_checkpoint(
     assert_complete(lake, landing)
 
 
+@pytest.mark.long
 def test_the_newest_micro_batch_torn_out(
     run: Run, landing: Path, lake: LakePaths, plant: Callable[[int], None], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -146,6 +148,7 @@ def test_the_newest_micro_batch_torn_out(
     assert_complete(lake, landing)
 
 
+@pytest.mark.long
 def test_an_adoption_that_is_killed_is_completed_by_the_next_run(
     run: Run, landing: Path, lake: LakePaths, plant: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -84,6 +84,7 @@ def test_two_from_the_start_are_both_complete_with_vectors_of_their_own(
     assert np.linalg.norm(vectors[0] - vectors[1]) > 0.05 * np.linalg.norm(vectors[0])
 
 
+@pytest.mark.long
 def test_a_third_added_later_backfills_while_the_others_go_on(
     run: Run, landing: Path, lake: LakePaths, ids: dict[str, str], sessions: Sessions
 ) -> None:

@@ -103,6 +103,7 @@ def test_a_picture_that_devours_memory_is_rejected_by_name(
 
 
 @pytest.mark.usefixtures("impatient")
+@pytest.mark.long
 def test_slow_pictures_are_no_hang(
     spark: SparkSession, arrivals: MemoryStream, landing: Path, embedded: Compiled, embedded_model: Path
 ) -> None:

@@ -98,6 +98,7 @@ def test_a_micro_batch_takes_no_more_than_its_bound(run: Run, lake: LakePaths) -
     assert batch_sizes(lake) == [10, 10, 4]
 
 
+@pytest.mark.long
 def test_a_trickle_is_admitted_many_files_at_a_time(run: Run, landing: Path, lake: LakePaths) -> None:
     """Arrivals that came one by one do not cost one micro-batch each, beyond delta-rs's own log checkpoint, too."""
     orchard.plant(landing, 86, seed=1, start=24)
@@ -204,18 +205,6 @@ def test_the_tables_stay_readable_by_others(run: Run, lake: LakePaths) -> None:
     assert DeltaTable(lake.table(FEATURES)).protocol().min_reader_version == 1
     read = polars.read_delta(lake.table(FEATURES))
     assert read["features"].list.len().unique().to_list() == [1280]
-
-
-def test_two_backbones_keep_their_features_apart(run: Run, lake: LakePaths) -> None:
-    """A second featurizer in the same lake gets every picture, too, and is chosen by its id's prefix."""
-    run()
-    run(fit="pad", pooling="max")
-    opened = verger.open(str(lake.root))
-    assert len(opened.featurizers()) == 2
-    for prefix in ("efficientnet-lite0-64-avg", "efficientnet-lite0-64-pad-max"):
-        assert opened.features(prefix).num_rows == 24
-    with pytest.raises(UsageError, match="more than one"):
-        opened.features("efficientnet-lite0")
 
 
 @pytest.mark.parametrize(
