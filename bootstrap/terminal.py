@@ -105,11 +105,11 @@ def status(found: Mapping[str, Any]) -> None:
     for why, count in sorted(report.get("passed_over", {}).items()):
         facts.add_row(f"passed over, {why.replace('_', ' ')}", f"{count:,}")
     # One that has no outcome yet is known from the driver's report only.
-    known = {name: {} for name in report.get("featurizers", {})} | {
+    known = {name: {} for name in report.get("featurizers", {}) if stream} | {
         each["featurizer"]: each for each in found["featurizers"]
     }
     for name, each in known.items():
-        _featurizer_rows(facts, name, each, report.get("featurizers", {}).get(name, {}))
+        _featurizer_rows(facts, name, each, report.get("featurizers", {}).get(name, {}), alive=stream is not None)
     for name, size in found["tables"].items():
         facts.add_row(f"table {name}", f"{size['files']:,} files, {size['bytes'] / 1e6:,.1f} MB")
     if report.get("upkeep_at"):
@@ -125,10 +125,10 @@ def status(found: Mapping[str, Any]) -> None:
             console.print(rejections(each["rejections"]))
 
 
-def _featurizer_rows(facts: Table, name: str, each: Mapping[str, Any], said: Mapping[str, Any]) -> None:
+def _featurizer_rows(facts: Table, name: str, each: Mapping[str, Any], said: Mapping[str, Any], *, alive: bool) -> None:
     """Add what the tables hold of a featurizer and what the driver last said of it."""
     facts.add_row("featurizer", name)
-    if said:
+    if said and alive:
         facts.add_row("  state", escape(said["state"]))
     if each:
         facts.add_row("  with features", f"{each['with_features']:,}")

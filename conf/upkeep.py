@@ -1,24 +1,30 @@
 """Upkeep of one table: small files merged, files and log entries deleted that nobody can need any more."""
 
+import json
 import math
-import sys
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import unquote
+from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.transaction import AddAction, RemoveAction
 
 from conf.errors import LakeError, StorageError, first_line
 from conf.tables import open_table
 
 # Fewer are not worth a commit, and the files that it leaves behind until VACUUM.
 _FEW_FILES = 100
-_FULL_BYTES = 128 << 20
+# Larger files than a tier are left alone, so that each row is written anew three times at most, not with every round.
+_TIERS = (512 << 10, 8 << 20, 128 << 20)
 _MOST_VERSIONS = 2000
 _HOUR = timedelta(hours=1)
 
@@ -45,10 +51,22 @@ def compact_rows(place: str, rows_per_file: int) -> int:
     """
     with _translated(place, "compacted"):
         table = open_table(place)
-        sizes = _sizes(table)
-        target = _target(sizes, rows_per_file)
-        small = sum(size <= target and rows < rows_per_file // 2 for size, rows in sizes)
-        return _merged(table, target, []) if small >= _FEW_FILES else 0
+        small = [each for each in _files(table) if each.rows <= rows_per_file // 2]
+        if len(small) < _FEW_FILES:
+            return 0
+        bundles = [bundle for bundle in _bundles(small, rows_per_file) if len(bundle) > 1]
+        now = int(time.time() * 1000)
+        schema = pa.schema(table.schema().to_arrow())
+        added = [_merged_file(Path(place), schema, bundle, now) for bundle in bundles]
+        gone = [each for bundle in bundles for each in bundle]
+        removed = [RemoveAction(each.path, False, now, each.size, {}) for each in gone]
+        try:
+            # No change of data: neither a stream nor a change feed tells of it. delta-rs refuses it where another
+            # commit has deleted rows of these files.
+            table.create_write_transaction([*added, *removed], "append", table.schema())
+        except CommitFailedError:
+            return 0
+        return len(gone)
 
 
 def compact(place: str, **partition: str) -> int:
@@ -69,9 +87,17 @@ def compact(place: str, **partition: str) -> int:
     """
     with _translated(place, "compacted"):
         table = open_table(place)
-        small = sum(size < _FULL_BYTES // 2 for size, _ in _sizes(table, **partition))
-        filters = [(name, "=", value) for name, value in partition.items()]
-        return _merged(table, _FULL_BYTES, filters) if small >= _FEW_FILES else 0
+        sizes = [each.size for each in _files(table, **partition)]
+        target = next((tier for tier in _TIERS if sum(size < tier // 2 for size in sizes) >= _FEW_FILES), 0)
+        if not target:
+            return 0
+        filters = [(name, "=", value) for name, value in partition.items()] or None
+        try:
+            done = table.optimize.compact(filters, target_size=target, max_concurrent_tasks=1)
+        except CommitFailedError:
+            # Rows were deleted from these files meanwhile; the next round takes what is left.
+            return 0
+        return int(done["numFilesRemoved"])
 
 
 def vacuum(place: str, before: datetime, now: datetime) -> int:
@@ -191,7 +217,11 @@ def forget_log(place: str, before: datetime) -> int:
         latest = table.version()
         old = [path for path in _log(place) if _version(path) < latest and _stamp(path) <= before]
         if old:
-            table.create_checkpoint()
+            first = _version(old[-1]) + 1
+            # What stays must be readable as a snapshot, too.
+            DeltaTable(place, version=first).create_checkpoint()
+            if first < latest:
+                table.create_checkpoint()
         for path in old:
             path.unlink(missing_ok=True)
         return len(old)
@@ -206,37 +236,45 @@ def all_since(place: str, version: int | None, moment: datetime) -> bool:
         return True
 
 
-def _sizes(table: DeltaTable, **partition: str) -> list[tuple[int, int]]:
-    """Return bytes and rows of each file of a table, or of one partition."""
+@dataclass(frozen=True)
+class _File:
+    """A file of a table: its path as the log spells it, its bytes and rows."""
+
+    path: str
+    size: int
+    rows: int
+
+
+def _files(table: DeltaTable, **partition: str) -> list[_File]:
+    """Return the files of a table that hold rows, or those of one partition, oldest first."""
     actions = pa.table(table.get_add_actions(flatten=True))
+    if not actions.num_rows:
+        return []
     for name, value in partition.items():
-        actions = actions.filter(pc.equal(actions[f"partition.{name}"], value)) if actions.num_rows else actions
-    files = actions.select(["size_bytes", "num_records"]).to_pylist()
-    return [(each["size_bytes"], each["num_records"]) for each in files if each["num_records"]]
+        actions = actions.filter(pc.equal(actions[f"partition.{name}"], value))
+    rows = actions.sort_by("modification_time").select(["path", "size_bytes", "num_records"]).to_pylist()
+    return [_File(each["path"], each["size_bytes"], each["num_records"]) for each in rows if each["num_records"]]
 
 
-def _merged(table: DeltaTable, target: int, filters: list[tuple[str, str, str]]) -> int:
-    try:
-        done = table.optimize.compact(partition_filters=filters or None, target_size=target, max_concurrent_tasks=1)
-    except CommitFailedError:
-        # Rows were deleted from these files meanwhile; the next round takes what is left.
-        return 0
-    return int(done["numFilesRemoved"])
+def _bundles(files: Iterable[_File], most_rows: int) -> Iterator[list[_File]]:
+    """Bundle files, in their order, so that none holds more rows than the bound."""
+    bundle: list[_File] = []
+    for each in files:
+        if bundle and sum(one.rows for one in bundle) + each.rows > most_rows:
+            yield bundle
+            bundle = []
+        bundle.append(each)
+    if bundle:
+        yield bundle
 
 
-def _target(files: Iterable[tuple[int, int]], rows_per_file: int) -> int:
-    """Return the most bytes to merge into one file, so that it holds no more rows than the bound.
-
-    delta-rs goes by the bytes of the files that it merges, and leaves larger ones than the target alone: of those up
-    to the target, the densest must keep to the bound.
-    """
-    ordered = sorted(files)
-    densest, best = math.inf, 0
-    for (size, rows), (larger, _) in zip(ordered, [*ordered[1:], (sys.maxsize, 0)], strict=False):
-        densest = min(densest, size / rows)
-        target = int(min(larger - 1, rows_per_file * densest))
-        best = max(best, target if target >= size else 0)
-    return best
+def _merged_file(place: Path, schema: pa.Schema, bundle: Sequence[_File], now: int) -> AddAction:
+    """Write the rows of some files into one, which is not committed yet."""
+    rows = pa.concat_tables(pq.read_table(place / unquote(each.path)).cast(schema) for each in bundle)
+    name = f"part-00000-{uuid4()}-c000.zstd.parquet"
+    pq.write_table(rows, place / name, compression="zstd")
+    size = (place / name).stat().st_size
+    return AddAction(name, size, {}, now, False, json.dumps({"numRecords": rows.num_rows}))
 
 
 def _log(place: str) -> list[Path]:

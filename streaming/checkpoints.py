@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from conf.errors import first_line
+from conf.errors import StorageError, first_line
 from conf.lake import LakePaths
 from conf.logs import fields, logger
 from conf.tables import ARRIVALS, FEATURES, count_rows, open_table
@@ -119,7 +119,8 @@ def position(folder: Path) -> Position | None:
             committed=committed,
             table=source["reservoirId"],
             version=int(source["reservoirVersion"]),
-            needed=int(start["reservoirVersion"]),
+            # Of a first one Spark opens the snapshot before its end.
+            needed=int(start["reservoirVersion"]) - (planned == 0 and not start["isStartingVersion"]),
             in_snapshot=bool(source["isStartingVersion"]),
         )
     except (ValueError, KeyError, TypeError) as error:
@@ -151,6 +152,9 @@ def mismatch(found: Position | None, said: Tables) -> str:
     if said.sunk not in {found.committed, found.planned}:
         known = f"micro-batch {said.sunk}" if said.sunk >= 0 else "none of its micro-batches"
         return f"it ends with micro-batch {found.committed}, and the features table knows {known}"
+    # Spark plans a first micro-batch again from the whole snapshot at its end, not from where it began.
+    if found.committed == said.sunk == _NONE and said.outcomes:
+        return f"its first micro-batch was not committed, and there are {said.outcomes:,} outcomes"
     # At the end of what it has read a position names the version that comes next.
     if found.version > said.latest + 1:
         return f"it has read arrivals up to version {found.version}, which has {said.latest}"
@@ -160,13 +164,23 @@ def mismatch(found: Position | None, said: Tables) -> str:
 
 
 def needed(lake: LakePaths) -> int | None:
-    """Return the oldest version of arrivals that any checkpoint of the lake still needs, None where none does."""
+    """Return the oldest version of arrivals that any checkpoint of the lake still needs, None where none does.
+
+    Raises
+    ------
+    StorageError
+        A checkpoint cannot be read now.
+    """
     versions = []
     for folder in sorted(lake.checkpoints.iterdir()) if lake.checkpoints.is_dir() else ():
-        # A broken one is set aside when its query next starts, and needs nothing.
-        with suppress(BrokenCheckpoint):
+        try:
             found = position(folder)
-            versions += [found.needed] if found else []
+        except BrokenCheckpoint as broken:
+            if isinstance(broken.__cause__, OSError) and not isinstance(broken.__cause__, FileNotFoundError):
+                raise StorageError(f"{folder} cannot be read: {broken}") from broken
+            # It is set aside when its query next starts, and needs nothing.
+            continue
+        versions += [found.needed] if found else []
     return min(versions, default=None)
 
 

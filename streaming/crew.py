@@ -26,6 +26,11 @@ class Crew:
         """Whether any keeper is: not all are drained, and none has failed."""
         return any(each.alive for each in self._keepers) and not any(each.error for each in self._keepers)
 
+    @property
+    def running(self) -> bool:
+        """Whether any keeper still lives: its query may write, whatever became of the others."""
+        return any(each.alive for each in self._keepers)
+
     def states(self) -> dict[str, str]:
         """Return what each query is doing, by featurizer."""
         return {each.featurizer: each.state for each in self._keepers}

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ from deltalake.exceptions import DeltaError
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 
-from conf.errors import LakeError, StorageError, StreamError
+from conf.errors import LakeError, StorageError, StreamError, first_line
 from conf.logs import fields, logger
 from streaming.checkpoints import BrokenCheckpoint
 from streaming.pipeline import Pipeline
@@ -29,6 +29,8 @@ _TRIES_ONCE = 3
 _MOST_CAUSES = 10
 # Micro-batches after which the keeper looks whether their small files are worth merging.
 _COMPACT_EVERY = 25
+# Seconds until an audit that could not read the tables is tried again.
+_AUDIT_AGAIN = 600.0
 
 
 class _Failed(Exception):
@@ -164,12 +166,18 @@ class Keeper:
     def _follow(self, query: "StreamingQuery") -> None:
         self.state = "running"
         progress = ProgressReader(query)
-        while query.isActive and not self._interrupted():
-            self._take(progress)
-            self._compact()
-            if not self._once and time.monotonic() >= self._next_audit and not self._sound():
-                break
-            self._halt.wait(_TICK)
+        try:
+            while query.isActive and not self._interrupted():
+                self._take(progress)
+                self._compact()
+                if not self._once and time.monotonic() >= self._next_audit and not self._sound():
+                    break
+                self._halt.wait(_TICK)
+        except BaseException:
+            # Nobody would stop it, and a second one would write beside it.
+            with suppress(Exception):
+                query.stop()
+            raise
         _finish(query)
         self._take(progress)
         failure = query.exception()
@@ -183,6 +191,10 @@ class Keeper:
         except BrokenCheckpoint as broken:
             self._distrust = str(broken)
             return False
+        except (StorageError, LakeError, DeltaError, OSError) as error:
+            self._next_audit = time.monotonic() + min(self._audit_every, _AUDIT_AGAIN)
+            logger().warning("the audit failed and will be repeated", extra=fields(error=first_line(error)))
+            return True
         if gap is None:
             return True
         self._next_audit = time.monotonic() + self._audit_every

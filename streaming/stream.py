@@ -10,8 +10,10 @@ from queue import SimpleQueue
 from threading import Event
 from typing import TYPE_CHECKING
 
+from deltalake.exceptions import DeltaError
+
 from conf import lease
-from conf.errors import DeniedError, LandingError, StorageError, UsageError
+from conf.errors import DeniedError, LakeError, LandingError, StorageError, UsageError
 from conf.lake import LakePaths, create_lake, keep_apart
 from conf.logs import fields, logger
 from conf.session import check_java, on_cluster, parse_spark_conf, session
@@ -322,9 +324,10 @@ class _Leg:
         return answer
 
     def _upkeep(self, *, queries_run: bool = False) -> requests.Answer:
-        self.totals.upkeep_at = _now()
         days, now = self._settings.vacuum_days, datetime.now(UTC)
-        return upkeeping.keep_up(self._lake, days, self._rows_per_file(), now, queries_run=queries_run)
+        answer = upkeeping.keep_up(self._lake, days, self._rows_per_file(), now, queries_run=queries_run)
+        self.totals.upkeep_at = _now()
+        return answer
 
     def _upkeep_or_wait(self) -> None:
         try:
@@ -332,8 +335,8 @@ class _Leg:
                 with self._crew.paused(self._take):
                     self._upkeep()
             else:
-                self._upkeep(queries_run=self._crew.at_work)
-        except StorageError as error:
+                self._upkeep(queries_run=self._crew.running)
+        except (StorageError, LakeError, DeltaError, OSError) as error:
             logger().warning("upkeep failed and will be repeated", extra=fields(error=str(error)))
 
     def _take(self) -> None:

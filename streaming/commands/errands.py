@@ -14,7 +14,7 @@ from streaming.commands import inbox
 from streaming.commands.execution import carry_out, execute
 from streaming.commands.requests import Answer, Request, stop
 from streaming.totals import former
-from streaming.upkeeping import keep_up
+from streaming.upkeeping import keep_up, prepare
 
 LEG = "stream"
 # A driver answers when its running micro-batches have been committed.
@@ -37,6 +37,7 @@ def have_done(lake: LakePaths, request: Request, settings: Settings) -> Answer:
     days = settings.vacuum_days
 
     def upkeep() -> Answer:
+        prepare(lake, days)
         return keep_up(lake, days, rows, datetime.now(UTC), queries_run=False)
 
     def here(each: Request) -> Answer:

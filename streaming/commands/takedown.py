@@ -100,7 +100,7 @@ def must_go_before(lake: LakePaths, now: datetime) -> datetime | None:
     due = [
         stone.executed_at
         for stone in tombstones.load(lake.tombstones).stones
-        if stone.executed_at and stone.physical_after and stone.physical_after <= now
+        if stone.removed.get("pictures") and stone.executed_at and stone.physical_after and stone.physical_after <= now
     ]
     return max(due, default=None)
 

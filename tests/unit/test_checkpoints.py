@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from conf.errors import StorageError
 from conf.lake import LakePaths
 from streaming import checkpoints
 from streaming.checkpoints import BrokenCheckpoint, Position, Tables, mismatch, position
@@ -139,12 +140,13 @@ def test_a_checkpoint_that_belongs_to_the_tables_is_gone_on_from(found: Position
         (FOUND, Tables(3, 100, TABLE, 7, 0), "knows micro-batch 3"),
         (FOUND, Tables(-1, 100, TABLE, 7, 0), "knows none of its micro-batches"),
         (FOUND, Tables(5, 100, "another", 7, 0), "another lake's"),
+        (Position("q", 0, -1, TABLE, 3, 2), Tables(-1, 100, TABLE, 7, 0), "its first micro-batch was not committed"),
         (FOUND, Tables(5, 100, TABLE, 3, 0), "has read arrivals up to version 8, which has 3"),
         (Position("q", 5, 5, TABLE, 6, 4), Tables(5, 100, TABLE, 7, 5), "begins with version 5, and it needs 4"),
     ],
 )
 def test_a_checkpoint_that_does_not_belong_to_them_is_told(found: Position | None, said: Tables, why: str) -> None:
-    """Lost, an older copy, another lake's, ahead of restored tables, or behind a log that has been cleaned."""
+    """Lost, an older copy, another lake's, ahead of restored tables, behind a cleaned log, or cut at its beginning."""
     assert why in mismatch(found, said)
 
 
@@ -157,7 +159,11 @@ def test_the_oldest_version_that_any_checkpoint_needs(tmp_path: Path) -> None:
         written(folder / "metadata", '{"id":"q"}')
         offsets(folder, 0, version)
     (lake.checkpoint("c") / "metadata").write_text("")
-    assert checkpoints.needed(lake) == 3
+    assert checkpoints.needed(lake) == 2  # the snapshot before the end of a first micro-batch
+    (lake.checkpoint("a") / "metadata").unlink()
+    (lake.checkpoint("a") / "metadata").mkdir()
+    with pytest.raises(StorageError, match="cannot be read"):
+        checkpoints.needed(lake)
 
 
 def test_checkpoints_set_aside_are_kept_for_a_while(checkpoint: Path, tmp_path: Path) -> None:

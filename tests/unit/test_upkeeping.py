@@ -45,7 +45,8 @@ def reads_from(orchard: Orchard, version: int, days: float) -> None:
     (folder / "metadata").write_text(json.dumps({"id": "q"}))
     (folder / "offsets" / "0").write_text("v1\n{}\n" + json.dumps(source))
     (folder / "commits" / "0").write_text("v1\n{}")
-    aged(orchard, ARRIVALS, version, days)
+    for each in (version - 1, version):
+        aged(orchard, ARRIVALS, each, days)
 
 
 def aged(orchard: Orchard, table: Table, version: int, days: float) -> None:
