@@ -7,6 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from pyspark.sql import DataFrame
+from pyspark.sql.streaming.query import StreamingQuery
 
 from bootstrap import orchard
 from conf.errors import StreamError
@@ -14,6 +16,7 @@ from conf.lake import LakePaths, create_lake
 from streaming import adoption, query
 from streaming.backbones.shelf import Compiled, save
 from streaming.progress import MicroBatch
+from streaming.totals import Totals
 from tests.spark.conftest import Run
 from tests.spark.ledger import assert_complete, outcomes
 
@@ -185,6 +188,33 @@ def test_an_adoption_that_is_killed_is_completed_by_the_next_run(
     assert len(outcomes(lake)) == 34
     plant(1)
     assert run(batch_pictures=4).featurized == 1
+    assert_complete(lake, landing)
+
+
+def test_a_first_micro_batch_that_fails_after_an_adoption_doubles_nothing(
+    run: Run, landing: Path, lake: LakePaths, plant: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Spark would plan it again from the whole snapshot at its end, all that has an outcome included."""
+    run()
+    shutil.rmtree(lake.checkpoints)
+    plant(2)
+    start, late = query.start, False
+
+    def failing(features: DataFrame, *arguments: Any, **options: Any) -> StreamingQuery:
+        return start(features.where("assert_true(uri IS NULL) IS NULL"), *arguments, **options)
+
+    def completed(totals: Totals) -> bool:
+        nonlocal late
+        if totals.featurized == 2 and "running" in {each.state for each in totals.featurizers.values()} and not late:
+            late = True
+            plant(1)
+        return totals.featurized == 3
+
+    with monkeypatch.context() as broken:
+        broken.setattr(query, "start", failing)
+        run(once=False, poll=0.2, watch=completed)
+    plant(1)
+    assert run().featurized == 1
     assert_complete(lake, landing)
 
 
