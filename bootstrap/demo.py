@@ -19,6 +19,7 @@ from conf.errors import UsageError, VergerError
 from conf.lake import LakePaths
 from conf.settings import Settings
 from streaming import stream
+from streaming.commands.execution import LEG
 from streaming.totals import Totals
 
 _MARKER = ".verger-demo"
@@ -128,7 +129,7 @@ def _cleared(folder: Path) -> tuple[Path, Path]:
         )
         if foreign:
             raise UsageError(f"--folder {folder}: its landing holds more than a demo planted: choose another")
-        if lease.holder(LakePaths(lake).lease(stream.LEG)) is not None:
+        if lease.holder(LakePaths(lake).lease(LEG)) is not None:
             raise UsageError(f"--folder {folder}: a stream is running on its lake: stop it or choose another")
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _MARKER).touch()

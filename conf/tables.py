@@ -210,7 +210,12 @@ def _same_type(ours: pa.DataType, theirs: pa.DataType) -> bool:
 
 def count_rows(place: str, **partition: str) -> int:
     """Count the rows of the table at `place`, or of one partition, from the log alone."""
-    actions = pa.table(open_table(place).get_add_actions(flatten=True))
+    return int(pc.sum(files_of(open_table(place), **partition)["num_records"]).as_py() or 0)
+
+
+def files_of(table: DeltaTable, **partition: str) -> pa.Table:
+    """Return what the log says of a table's files, or of those of one partition: a row each, with flat columns."""
+    actions = pa.table(table.get_add_actions(flatten=True))
     for name, value in partition.items():
         actions = actions.filter(pc.equal(actions[f"partition.{name}"], value)) if actions.num_rows else actions
-    return int(pc.sum(actions["num_records"]).as_py() or 0)
+    return actions

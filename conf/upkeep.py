@@ -12,14 +12,13 @@ from urllib.parse import unquote
 from uuid import uuid4
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
 from conf.errors import LakeError, StorageError, first_line
-from conf.tables import open_table
+from conf.tables import files_of, open_table
 
 # Fewer are not worth a commit, and the files that it leaves behind until VACUUM.
 _FEW_FILES = 100
@@ -247,23 +246,25 @@ class _File:
 
 def _files(table: DeltaTable, **partition: str) -> list[_File]:
     """Return the files of a table that hold rows, or those of one partition, oldest first."""
-    actions = pa.table(table.get_add_actions(flatten=True))
-    if not actions.num_rows:
-        return []
-    for name, value in partition.items():
-        actions = actions.filter(pc.equal(actions[f"partition.{name}"], value))
-    rows = actions.sort_by("modification_time").select(["path", "size_bytes", "num_records"]).to_pylist()
+    rows = (
+        files_of(table, **partition)
+        .sort_by("modification_time")
+        .select(["path", "size_bytes", "num_records"])
+        .to_pylist()
+    )
     return [_File(each["path"], each["size_bytes"], each["num_records"]) for each in rows if each["num_records"]]
 
 
 def _bundles(files: Iterable[_File], most_rows: int) -> Iterator[list[_File]]:
     """Bundle files, in their order, so that none holds more rows than the bound."""
     bundle: list[_File] = []
+    rows = 0
     for each in files:
-        if bundle and sum(one.rows for one in bundle) + each.rows > most_rows:
+        if bundle and rows + each.rows > most_rows:
             yield bundle
-            bundle = []
+            bundle, rows = [], 0
         bundle.append(each)
+        rows += each.rows
     if bundle:
         yield bundle
 

@@ -24,7 +24,7 @@ class Crew:
     @property
     def at_work(self) -> bool:
         """Whether any keeper is: not all are drained, and none has failed."""
-        return any(each.alive for each in self._keepers) and not any(each.error for each in self._keepers)
+        return self.running and not any(each.error for each in self._keepers)
 
     @property
     def running(self) -> bool:

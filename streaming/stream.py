@@ -27,7 +27,7 @@ from streaming.backbones import memory
 from streaming.backbones.featurizer import Featurizer, ensure_all, requests_of
 from streaming.clock import Clock
 from streaming.commands import inbox, requests
-from streaming.commands.execution import execute, needs_pause
+from streaming.commands.execution import LEG, execute, needs_pause
 from streaming.crew import Crew
 from streaming.discovery import Discovery
 from streaming.keeper import Keeper
@@ -41,7 +41,6 @@ from streaming.worker import Work
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-LEG = "stream"
 _TICK = 0.2
 _REQUESTS_EVERY = 1.0
 

@@ -11,12 +11,11 @@ from conf.tables import ARRIVALS
 from streaming import sizing
 from streaming.arrivals import Arrivals
 from streaming.commands import inbox
-from streaming.commands.execution import carry_out, execute
+from streaming.commands.execution import LEG, carry_out, execute
 from streaming.commands.requests import Answer, Request, stop
 from streaming.totals import former
 from streaming.upkeeping import keep_up, prepare
 
-LEG = "stream"
 # A driver answers when its running micro-batches have been committed.
 _WAIT_SECONDS = 120.0
 _LOOK_EVERY = 0.2

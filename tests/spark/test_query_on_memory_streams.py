@@ -1,13 +1,10 @@
 """The query builder that production uses, fed from a stream in memory."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
-from pyspark.sql import DataFrame, Row, SparkSession
-from pyspark.sql.streaming.query import StreamingQuery
+from pyspark.sql import SparkSession
 
 from bootstrap import windfalls
 from streaming.backbones.runtime import Runtime
@@ -16,31 +13,13 @@ from streaming.decode import decode
 from streaming.progress import ProgressReader
 from streaming.query import featurized, observed
 from tests.spark.memory import MemoryStream
-from tests.spark.orchardist import SCHEMA, arrival, work_on
+from tests.spark.orchardist import SCHEMA, arrival, outcomes, running, work_on
 
 
 @pytest.fixture
 def arrivals(spark: SparkSession) -> MemoryStream:
     """Return an empty stream of arrivals."""
     return MemoryStream(spark, SCHEMA)
-
-
-@contextmanager
-def running(features: DataFrame, name: str) -> Iterator[StreamingQuery]:
-    """Run a query into a table in memory for the length of a `with` block."""
-    query = features.writeStream.format("memory").queryName(name).outputMode("append").start()
-    try:
-        yield query
-    finally:
-        query.stop()
-
-
-def outcomes(spark: SparkSession, name: str) -> dict[str, Row]:
-    """Return the query's rows by uri, each of which must stand once."""
-    rows = spark.table(name).collect()
-    by_uri = {row.uri: row for row in rows}
-    assert len(by_uri) == len(rows)
-    return by_uri
 
 
 def test_every_arrival_becomes_one_outcome_equal_to_a_single_process_reference(
