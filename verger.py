@@ -9,24 +9,29 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from batch import models
+from batch.model import Model
+from batch.publication import published
+from batch.similar import similar
+from batch.view import View, view
 from conf import lease
 from conf.errors import LakeError, UsageError, VergerError
+from conf.featurizers import chosen, featurized
 from conf.lake import LakePaths, newest, open_lake
-from conf.tables import ARRIVALS, FEATURES, NEWEST_WINS, Table, count_rows, open_table
-from streaming.backbones.featurizers import featurized, meant
+from conf.tables import ARRIVALS, FEATURES, NEWEST_WINS, TABLES, Table, count_rows, open_table
 from streaming.checkpoints import set_aside_checkpoints
 from streaming.commands import tombstones
 from streaming.commands.rejected import rejected
 from streaming.commands.requests import known_reasons
 from streaming.commands.selection import select
 
-__all__ = ["Lake", "LakeError", "UsageError", "VergerError", "open"]
+__all__ = ["Lake", "LakeError", "Model", "UsageError", "VergerError", "open"]
 
 _KEYS = ("uri", *NEWEST_WINS)
 
@@ -86,6 +91,61 @@ class Lake:
         reasons = known_reasons([reason] if reason else [])
         return rejected(self.paths, self.featurizer(featurizer), columns, reasons, select(prefix=prefix).prefix)
 
+    def components(self, featurizer: str = "") -> pa.Table:
+        """Return what the last refit published: the columns of `components`, a row for each picture.
+
+        Raises
+        ------
+        LakeError
+            Nothing has been refitted yet.
+        """
+        return self._view(featurizer).settled()
+
+    def view(self, featurizer: str = "") -> pa.Table:
+        """Return what the last refit published, and what has come since, placed on the same axes.
+
+        Returns
+        -------
+        pyarrow.Table
+            The columns of `components`, and `source`: `batch`, or `provisional` for what has come since.
+
+        Raises
+        ------
+        LakeError
+            Nothing has been refitted yet.
+        """
+        return self._view(featurizer).table()
+
+    def similar(
+        self, picture: str, k: int = 12, featurizer: str = "", by: Literal["components", "features"] = "components"
+    ) -> pa.Table:
+        """Return the `k` pictures that are most like one, nearest first, with their `distance`.
+
+        Parameters
+        ----------
+        picture
+            A path or URI.
+        by
+            `components`: Euclidean, on the axes of the published model; `features`: one minus the cosine.
+        """
+        forgotten = tombstones.load(self.paths.tombstones).holds
+        return similar(self.paths, self.featurizer(featurizer), picture, k, by, forgotten)
+
+    def models(self, featurizer: str = "") -> pa.Table:
+        """Return a row for each refit, oldest first; `published` marks the one that the components are of."""
+        mine = self.featurizer(featurizer)
+        found = models.summaries(self.paths, mine)
+        shown = published(self.paths, mine)
+        current = pc.equal(found["model"], shown.model if shown else "")
+        return found.append_column("published", current)
+
+    def model(self, model: str = "", featurizer: str = "") -> Model:
+        """Return a model by its id or the beginning of it; by default the published one."""
+        mine = self.featurizer(featurizer)
+        if model:
+            return models.load(self.paths, models.meant(self.paths, mine, model))
+        return self._view(featurizer).model
+
     def featurizers(self) -> list[str]:
         """Return the ids of the featurizers in the lake, the one that was streamed last at the end."""
         return featurized(self.paths)
@@ -100,12 +160,7 @@ class Lake:
         LakeError
             Nothing has been streamed yet.
         """
-        present = self.featurizers()
-        if not present:
-            raise LakeError(f"{self.paths.root} holds no features yet: `verger stream` writes them")
-        if not wish:
-            return present[-1]
-        return meant(wish, present)
+        return chosen(self.paths, wish)
 
     def status(self) -> dict[str, Any]:
         """Return what `verger status --json` prints: counts, backlog, rejections, who streams, sizes, takedowns."""
@@ -113,10 +168,11 @@ class Lake:
         return {
             "lake": str(self.paths.root),
             "stream": lease.holder(self.paths.lease("stream")),
+            "refit": lease.holder(self.paths.lease("refit")),
             "last_report": self._report("stream"),
             "arrivals": arrived,
             "featurizers": [self._featurizer_status(each, arrived) for each in self.featurizers()],
-            "tables": {table.name: self._size(table) for table in (ARRIVALS, FEATURES)},
+            "tables": {table.name: self._size(table) for table in TABLES if self.paths.has(table)},
             "takedowns": self._takedowns(),
             "checkpoints_set_aside": len(set_aside_checkpoints(self.paths)),
         }
@@ -135,7 +191,21 @@ class Lake:
             "with_features": rows["rejection"].null_count,
             "rejections": {each["values"]: each["counts"] for each in reasons},
             "last_outcome_at": last and last.isoformat(),
+            "model": self._model_status(featurizer),
         }
+
+    def _model_status(self, featurizer: str) -> dict[str, Any] | None:
+        shown = published(self.paths, featurizer)
+        if shown is None:
+            return None
+        return {
+            "model": shown.model,
+            "features_version": shown.features_version,
+            "published_at": shown.at.isoformat(timespec="seconds"),
+        }
+
+    def _view(self, featurizer: str) -> View:
+        return view(self.paths, self.featurizer(featurizer))
 
     def _takedowns(self) -> dict[str, Any]:
         stones = [each for each in tombstones.load(self.paths.tombstones).stones if each.forgotten]

@@ -13,12 +13,14 @@ from typing import Annotated
 import typer
 
 import verger
-from bootstrap import terminal
+from bootstrap import feature_space, terminal
 from bootstrap.options import takes
 from conf import logs
 from conf.errors import UsageError, VergerError, first_line
+from conf.featurizers import chosen
 from conf.lake import create_lake, open_lake
-from conf.settings import NAMES, Resolved
+from conf.session import check_java, parse_spark_conf, session
+from conf.settings import NAMES, Resolved, Settings
 from streaming.backbones.architectures import ARCHITECTURES
 from streaming.backbones.featurizer import ensure_all, requests_of
 from streaming.commands import errands, requests
@@ -35,6 +37,10 @@ app = typer.Typer(
 )
 backbone_app = typer.Typer(help="The pretrained networks.", no_args_is_help=True, rich_markup_mode=None)
 rejects_app = typer.Typer(help="Pictures without features.", no_args_is_help=True, rich_markup_mode=None)
+models_app = typer.Typer(help="What the refits have made.", no_args_is_help=True, rich_markup_mode=None)
+export_app = typer.Typer(help="Files for other programs.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(models_app, name="models")
+app.add_typer(export_app, name="export")
 app.add_typer(rejects_app, name="rejects")
 app.add_typer(backbone_app, name="backbone")
 
@@ -44,10 +50,15 @@ STREAM = (
     "byte_limit", "skip_extensions", "decode_seconds", "idle_timeout", "upkeep", "vacuum_days", "audit", "cores",
     "spark_conf",
 )  # fmt: skip
+REFIT = (
+    "lake", "featurizer", "components", "variance", "solver", "full", "vacuum_days", "cores", "spark_conf",
+)  # fmt: skip
 # What a command needs that does the driver's work where none runs.
 OUTSIDE = ("vacuum_days", "batch_pictures")
 REASON = typer.Option(help="Only this reason.")
 PREFIX = typer.Option(help="Only pictures whose path or URI begins so; end it with a slash for a folder.")
+OUT = typer.Option("--out", help="The file to write, as a path or file:// URI.")
+MODEL = typer.Argument(help="Its id, or the beginning of it.")
 AS_JSON = typer.Option("--json", help="Print JSON.")
 
 
@@ -61,6 +72,115 @@ def stream(resolved: Resolved) -> None:
     with terminal.live() as show:
         totals = leg.run(resolved.settings, stop, report=show.totals, say=show.say)
     terminal.summary(totals, resolved.settings.lake)
+
+
+@app.command()
+@takes(*REFIT)
+def refit(resolved: Resolved, as_json: Annotated[bool, AS_JSON] = False) -> None:
+    """Refit standardisation and PCA, in proportion to what has changed, and publish every picture's components."""
+    from batch import refit as leg
+
+    with terminal.live(quiet=as_json) as show:
+        done = leg.run(resolved.settings, say=show.say)
+    feature_space.refitted(done, as_json)
+
+
+@app.command()
+@takes("lake", "featurizer")
+def view(
+    resolved: Resolved,
+    rows: Annotated[int, typer.Option("--rows", min=0, help="How many pictures to show; 0: all.")] = 20,
+    as_json: Annotated[bool, AS_JSON] = False,
+) -> None:
+    """Show the feature space: what the last refit published, and what has come since. Starts no JVM."""
+    feature_space.view(verger.open(resolved.settings.lake).view(resolved.settings.featurizer), rows, as_json)
+
+
+@app.command()
+@takes("lake", "featurizer")
+def similar(
+    resolved: Resolved,
+    picture: Annotated[str, typer.Argument(help="Its path or URI.")],
+    k: Annotated[int, typer.Option("-k", help="How many.")] = 12,
+    by: Annotated[str, typer.Option(help="components (as charts show them), or features (raw, by cosine).")] = (
+        "components"
+    ),
+    as_json: Annotated[bool, AS_JSON] = False,
+) -> None:
+    """Find the pictures that are most like one. Starts no JVM."""
+    if by not in ("components", "features"):
+        raise UsageError(f"--by must be components or features, not {by!r}")
+    lake = verger.open(resolved.settings.lake)
+    feature_space.similar(lake.similar(picture, k, resolved.settings.featurizer, by), as_json)  # type: ignore[arg-type]
+
+
+@models_app.command("list")
+@takes("lake", "featurizer")
+def models_list(resolved: Resolved, as_json: Annotated[bool, AS_JSON] = False) -> None:
+    """List the models that the refits have made, oldest first."""
+    feature_space.models(verger.open(resolved.settings.lake).models(resolved.settings.featurizer), as_json)
+
+
+@models_app.command("show")
+@takes("lake", "featurizer")
+def models_show(
+    resolved: Resolved,
+    model: Annotated[str, typer.Argument(help="Its id, or the beginning of it; by default the published one.")] = "",
+    as_json: Annotated[bool, AS_JSON] = False,
+) -> None:
+    """Show a model: explained variance, drift since the one before it, run card."""
+    feature_space.model(verger.open(resolved.settings.lake).model(model, resolved.settings.featurizer), as_json)
+
+
+@models_app.command("use")
+@takes("lake", "featurizer")
+def models_use(resolved: Resolved, model: Annotated[str, MODEL], as_json: Annotated[bool, AS_JSON] = False) -> None:
+    """Publish an older model again, for every picture that counts now. Starts no JVM."""
+    from batch import refit as leg
+
+    lake = open_lake(resolved.settings.lake)
+    with terminal.live(quiet=as_json) as show:
+        done = leg.use(lake, chosen(lake, resolved.settings.featurizer), model, show.say)
+    feature_space.refitted(done, as_json)
+
+
+@export_app.command("components")
+@takes("lake", "featurizer")
+def export_components(
+    resolved: Resolved,
+    out: Annotated[str, OUT],
+    form: Annotated[str, typer.Option("--format", help="csv, parquet or json (one object a line).")] = "csv",
+) -> None:
+    """Write the published components into one file. Starts no JVM."""
+    from batch import export
+
+    if form not in ("csv", "parquet", "json"):
+        raise UsageError(f"--format must be csv, parquet or json, not {form!r}")
+    lake = open_lake(resolved.settings.lake)
+    rows = export.components(lake, chosen(lake, resolved.settings.featurizer), form, out)  # type: ignore[arg-type]
+    print(f"{rows:,} pictures in {out}")
+
+
+@export_app.command("model")
+@takes("lake", "featurizer", "cores", "spark_conf")
+def export_model(
+    resolved: Resolved,
+    out: Annotated[str, OUT],
+    model: Annotated[str, typer.Option(help="Its id, or the beginning of it; by default the published one.")] = "",
+    form: Annotated[str, typer.Option("--format", help="npz (NumPy), or mllib (a pyspark.ml pipeline).")] = "npz",
+) -> None:
+    """Write a model for use elsewhere."""
+    from batch import export
+
+    if form not in ("npz", "mllib"):
+        raise UsageError(f"--format must be npz or mllib, not {form!r}")
+    lake = verger.open(resolved.settings.lake)
+    found = lake.model(model, resolved.settings.featurizer)
+    if form == "npz":
+        export.model(lake.paths, found.featurizer, found.id, out)
+    else:
+        _export_pipeline(found, out, resolved.settings)
+    print(f"{found.id} in {out}")
 
 
 @app.command()
@@ -89,7 +209,7 @@ def demo(
     with terminal.live() as show:
         shown = demonstration.run(folder, pictures, seed, resolved.settings.cores, stop, show)
     if shown is not None:
-        terminal.demonstration(shown)
+        feature_space.demonstration(shown)
 
 
 @app.command()
@@ -194,6 +314,14 @@ COMMANDS = {
     for name, command in {
         "demo": demo,
         "stream": stream,
+        "refit": refit,
+        "view": view,
+        "similar": similar,
+        "models list": models_list,
+        "models show": models_show,
+        "models use": models_use,
+        "export components": export_components,
+        "export model": export_model,
         "stop": stop,
         "status": status,
         "rejects list": rejects_list,
@@ -206,6 +334,14 @@ COMMANDS = {
         "config": config,
     }.items()
 }
+
+
+def _export_pipeline(model: verger.Model, out: str, settings: Settings) -> None:
+    from batch import mllib
+
+    check_java()
+    with session("verger export", cores=settings.cores, extra=parse_spark_conf(settings.spark_conf)) as spark:
+        mllib.save(spark, model, out)
 
 
 def _ask(request: Request, resolved: Resolved, as_json: bool) -> None:

@@ -1,26 +1,34 @@
-"""`verger demo`: an orchard lands in two waves, with windfalls among it, and the streaming leg takes it all."""
+"""`verger demo`: an orchard lands in waves, with windfalls among it; both legs take it all, the view merges them."""
 
+import functools
 import shutil
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 import verger
+from batch import refit
+from batch.refit import Refit
 from bootstrap import orchard, windfalls
 from conf import lease
 from conf.errors import UsageError, VergerError
 from conf.lake import LakePaths
+from conf.session import session, set_sql
 from conf.settings import Settings
 from streaming import stream
 from streaming.commands.execution import LEG
 from streaming.totals import Totals
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 _MARKER = ".verger-demo"
 _BAD, _ODD = "Windfalls", "Oddities"
@@ -69,17 +77,35 @@ class Shown:
     with_features: int
     rejections: Mapping[str, int]
     labels: list[Label]
+    circle: "Circle"
+
+
+@dataclass(frozen=True)
+class Circle:
+    """What the batch leg made of it: a refit, what landed after it, and the refit of what had changed.
+
+    Attributes
+    ----------
+    first, second : Refit
+    view : mapping of str to int
+        Pictures by source (`batch`, `provisional`) between the two.
+    """
+
+    first: Refit
+    view: Mapping[str, int]
+    second: Refit
 
 
 def run(folder: Path, pictures: int, seed: int, cores: int, stop: Event, show: Show) -> Shown | None:
-    """Draw, land, stream; return what happened, or None where it was interrupted.
+    """Draw, land, stream, refit, land more, view, refit what changed; return what happened, None if interrupted.
 
     Parameters
     ----------
     folder
         Where the landing and the lake go; a former demo's are replaced, a compiled backbone is kept.
     pictures
-        How many to draw at first; a tenth of that lands as a second wave while the stream runs.
+        How many to draw at first; a tenth of that lands as a second wave while the stream runs, and another after the
+        refit.
     seed
         Equal seeds draw equal pictures.
     cores
@@ -101,6 +127,7 @@ def run(folder: Path, pictures: int, seed: int, cores: int, stop: Event, show: S
     windfalls.odd_files(landing / _ODD)
     second = max(1, pictures // _SECOND_WAVE_SHARE)
     expected = sum(1 for each in landing.rglob("*") if each.is_file()) + second
+    finished = Event()
     planted = False
 
     def watch(totals: Totals) -> None:
@@ -109,14 +136,42 @@ def run(folder: Path, pictures: int, seed: int, cores: int, stop: Event, show: S
         if totals.last is not None and not planted:
             planted = True
             orchard.plant(landing, second, seed, start=pictures)
-        if totals.landed >= expected and totals.backlog == 0:
-            stop.set()
+        if stop.is_set() or (totals.landed >= expected and totals.backlog == 0):
+            finished.set()
 
     settings = Settings(landing=str(landing), lake=str(lake), cores=cores, settle=1.0, poll=1.0)
-    totals = stream.run(settings, stop, report=watch, say=show.say)
-    if totals.landed < expected or totals.backlog:
-        return None
-    return _shown(landing, lake, totals.landed, second)
+    with _shared_session(cores) as sessions:
+        totals = stream.run(settings, finished, report=watch, say=show.say, sessions=sessions)
+        if stop.is_set():
+            return None
+        first = refit.run(settings, show.say, sessions)
+        orchard.plant(landing, second, seed, start=pictures + second)
+        once = replace(settings, once=True)
+        totals = stream.run(once, stop, report=show.totals, say=show.say, sessions=sessions)
+        if stop.is_set():
+            return None
+        seen = verger.open(str(lake)).view()["source"].value_counts().to_pylist()
+        between = {each["values"]: each["counts"] for each in seen}
+        circle = Circle(first, between, refit.run(settings, show.say, sessions))
+    return _shown(landing, lake, totals.landed, second, circle)
+
+
+@contextmanager
+def _shared_session(cores: int) -> Iterator[Callable[..., AbstractContextManager["SparkSession"]]]:
+    """Yield what gives every leg the same session, made when the first one asks: a start of it takes seconds."""
+    with ExitStack() as stack:
+
+        @functools.cache
+        def started() -> "SparkSession":
+            return stack.enter_context(session("verger demo", cores=cores))
+
+        @contextmanager
+        def shared(name: str, *, extra: Mapping[str, str], **_: Any) -> Iterator["SparkSession"]:
+            for key, value in extra.items():
+                set_sql(started(), key, value)
+            yield started()
+
+        yield shared
 
 
 def _cleared(folder: Path) -> tuple[Path, Path]:
@@ -143,7 +198,7 @@ def _cleared(folder: Path) -> tuple[Path, Path]:
     return landing, lake
 
 
-def _shown(landing: Path, lake: Path, landed: int, second_wave: int) -> Shown:
+def _shown(landing: Path, lake: Path, landed: int, second_wave: int, circle: Circle) -> Shown:
     opened = verger.open(str(lake))
     features = opened.features(columns=["label", "features"])
     grown = features.filter(pc.is_in(features["label"], pa.array(list(orchard.VARIETIES))))
@@ -156,6 +211,7 @@ def _shown(landing: Path, lake: Path, landed: int, second_wave: int) -> Shown:
         with_features=features.num_rows,
         rejections={each["values"]: each["counts"] for each in counts},
         labels=_labels(grown),
+        circle=circle,
     )
 
 

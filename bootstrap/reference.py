@@ -16,7 +16,7 @@ from bootstrap import orchard
 from bootstrap.cli import COMMANDS
 from conf.rejections import Reason
 from conf.settings import FIELDS, NAMES, flag
-from conf.tables import ARRIVALS, FEATURES
+from conf.tables import TABLES
 
 _SIDE = 100
 _ROWS = 4
@@ -36,7 +36,7 @@ def settings() -> str:
 def tables() -> str:
     """Return the columns of each table."""
     parts = []
-    for table in (ARRIVALS, FEATURES):
+    for table in TABLES:
         partitioned = f", partitioned by `{', '.join(table.partition_by)}`" if table.partition_by else ""
         rows = (
             (f"`{field.name}`", f"{field.type}{'?' if field.nullable else ''}", field.metadata[b"comment"].decode())

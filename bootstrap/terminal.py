@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import IO, Any
 
 import pyarrow as pa
 from rich.console import Console
@@ -17,9 +17,6 @@ from conf.settings import FIELDS, NAMES, Resolved
 from streaming.backbones.architectures import Architecture
 from streaming.backbones.featurizer import Featurizer
 from streaming.totals import Totals, duration
-
-if TYPE_CHECKING:
-    from bootstrap.demo import Shown
 
 
 class Live:
@@ -36,7 +33,7 @@ class Live:
             self._status.update(escape(text))
         else:
             with suppress(OSError):
-                _plain(text)
+                _plain(text, self._console.file)
 
     def totals(self, totals: Totals) -> None:
         """Show the totals."""
@@ -46,7 +43,7 @@ class Live:
             self._batches = totals.batches
             # Whoever read our lines may have gone, or their disk be full: the pictures matter more.
             with suppress(OSError):
-                _plain(line(totals))
+                _plain(line(totals), self._console.file)
 
     @contextmanager
     def running(self) -> Iterator["Live"]:
@@ -59,9 +56,9 @@ class Live:
 
 
 @contextmanager
-def live() -> Iterator[Live]:
-    """Yield what shows progress on standard output."""
-    with Live(Console(highlight=False)).running() as shown:
+def live(*, quiet: bool = False) -> Iterator[Live]:
+    """Yield what shows progress: on standard output, or on standard error where that is to hold a result only."""
+    with Live(Console(highlight=False, stderr=quiet)).running() as shown:
         yield shown
 
 
@@ -94,22 +91,22 @@ def summary(totals: Totals, lake: str) -> None:
 def status(found: Mapping[str, Any]) -> None:
     """Print `Lake.status`."""
     console = Console(highlight=False)
-    stream = found["stream"]
-    who = f"process {stream.get('pid')} on {stream.get('host')} since {stream.get('since')}" if stream else "running"
-    running = "not running" if stream is None else who
-    facts = _table(None, "", "")
+    facts = grid(None, "", "")
     facts.add_row("lake", escape(found["lake"]))
-    facts.add_row("stream", running)
+    for leg in ("stream", "refit"):
+        facts.add_row(leg, _holder(found[leg]))
     facts.add_row("arrivals", f"{found['arrivals']:,}")
     report = found["last_report"] or {}
     for why, count in sorted(report.get("passed_over", {}).items()):
         facts.add_row(f"passed over, {why.replace('_', ' ')}", f"{count:,}")
     # One that has no outcome yet is known from the driver's report only.
-    known = {name: {} for name in report.get("featurizers", {}) if stream} | {
+    known = {name: {} for name in report.get("featurizers", {}) if found["stream"]} | {
         each["featurizer"]: each for each in found["featurizers"]
     }
     for name, each in known.items():
-        _featurizer_rows(facts, name, each, report.get("featurizers", {}).get(name, {}), alive=stream is not None)
+        _featurizer_rows(
+            facts, name, each, report.get("featurizers", {}).get(name, {}), alive=found["stream"] is not None
+        )
     for name, size in found["tables"].items():
         facts.add_row(f"table {name}", f"{size['files']:,} files, {size['bytes'] / 1e6:,.1f} MB")
     if report.get("upkeep_at"):
@@ -135,6 +132,8 @@ def _featurizer_rows(facts: Table, name: str, each: Mapping[str, Any], said: Map
         facts.add_row("  rejected", f"{sum(each['rejections'].values()):,}")
         facts.add_row("  backlog", f"{each['backlog']:,}")
         facts.add_row("  last outcome", str(each["last_outcome_at"]))
+        if each["model"]:
+            facts.add_row("  model", f"{each['model']['model']}, published {each['model']['published_at']}")
     last = said.get("last_micro_batch")
     if last:
         facts.add_row(
@@ -144,10 +143,16 @@ def _featurizer_rows(facts: Table, name: str, each: Mapping[str, Any], said: Map
         )
 
 
+def _holder(held: Mapping[str, Any] | None) -> str:
+    if held is None:
+        return "not running"
+    return f"process {held.get('pid')} on {held.get('host')} since {held.get('since')}" if held else "running"
+
+
 def rejections(counts: Mapping[str, int]) -> Table:
     """Return the table of rejections by reason."""
     sentences = {each.value: each.sentence for each in Reason}
-    table = _table(None, "rejected", "pictures", "what it means")
+    table = grid(None, "rejected", "pictures", "what it means")
     for reason, count in sorted(counts.items()):
         table.add_row(reason, f"{count:,}", sentences.get(reason, "a reason of a newer Verger"))
     return table
@@ -160,7 +165,7 @@ def rejected(found: pa.Table, as_json: bool) -> None:
         for row in found.to_pylist():
             _plain(json.dumps(row, default=str))
         return
-    table = _table(None, "rejected", "picture", "what was seen", "attempt")
+    table = grid(None, "rejected", "picture", "what was seen", "attempt")
     for row in found.select(columns).sort_by([("rejection", "ascending"), ("uri", "ascending")]).to_pylist():
         table.add_row(*(escape(str(row[name])) for name in columns))
     Console(highlight=False).print(table)
@@ -168,7 +173,7 @@ def rejected(found: pa.Table, as_json: bool) -> None:
 
 def configuration(resolved: Resolved) -> None:
     """Print each setting, its value and where it came from."""
-    table = _table(None, "setting", "value", "from", "what it does")
+    table = grid(None, "setting", "value", "from", "what it does")
     for name in NAMES:
         value = getattr(resolved.settings, name)
         value = " ".join(value) if isinstance(value, tuple) else str(value)
@@ -179,12 +184,12 @@ def configuration(resolved: Resolved) -> None:
 def backbones(architectures: Iterable[Architecture], lake: LakePaths | None) -> None:
     """Print the known networks and those compiled in a lake."""
     console = Console(highlight=False)
-    table = _table(None, "name", "input", "weights", "what it is")
+    table = grid(None, "name", "input", "weights", "what it is")
     for each in architectures:
         table.add_row(each.name, str(each.size), each.named_weights, each.sentence)
     console.print(table)
     if lake is not None:
-        compiled = _table("compiled in this lake", "featurizer")
+        compiled = grid("compiled in this lake", "featurizer")
         for manifest in sorted(lake.backbones.glob("*.json")):
             compiled.add_row(manifest.stem)
         console.print(compiled)
@@ -199,33 +204,15 @@ def compiled(made: Featurizer) -> None:
     )
 
 
-def demonstration(shown: "Shown") -> None:
-    """Print what the demo did and where it is."""
-    console = Console(highlight=False)
-    console.print(
-        f"\n{shown.landed:,} files landed ({shown.second_wave:,} of them while the stream ran): "
-        f"{shown.with_features:,} have features, {sum(shown.rejections.values())} were rejected, none is missing.\n"
-    )
-    labels = _table("features by label", "label", "pictures", "nearest other label", "1-NN purity")
-    for each in shown.labels:
-        labels.add_row(escape(each.label), str(each.pictures), escape(each.nearest), f"{each.purity:.2f}")
-    console.print(labels)
-    console.print(rejections(shown.rejections))
-    console.print(
-        f"\nlanding  {escape(str(shown.landing))}\nlake     {escape(str(shown.lake))}\n\n"
-        f"Look on:  verger status --lake {escape(str(shown.lake))}\n"
-        "Go on:    verger stream --landing YOUR-PICTURES --lake YOUR-LAKE   (then copy pictures in while it runs)",
-    )
-
-
-def _table(title: str | None, *columns: str) -> Table:
-    table = Table(
+def grid(title: str | None, *columns: str) -> Table:
+    """Return an empty table without lines."""
+    made = Table(
         title=title, title_justify="left", box=None, pad_edge=False, show_header=any(columns), padding=(0, 3, 0, 0)
     )
     for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
+        made.add_column(column, overflow="fold")
+    return made
 
 
-def _plain(text: str) -> None:
-    print(text, file=sys.stdout, flush=True)
+def _plain(text: str, file: IO[str] | None = None) -> None:
+    print(text, file=file or sys.stdout, flush=True)

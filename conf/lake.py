@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from conf.errors import LakeError, UsageError
-from conf.tables import ARRIVALS, FEATURES, NEWEST_WINS, Table, ensure
+from conf.tables import ARRIVALS, FEATURES, NEWEST_WINS, TABLES, Table, ensure
 from conf.uris import folder_of
 
 # Spark takes some of these for patterns, delta-rs fails at others in a path.
@@ -67,10 +67,14 @@ class LakePaths:
         """Whether this is a lake: it has its tables."""
         return not self.missing
 
+    def has(self, table: Table) -> bool:
+        """Whether a table is there."""
+        return (self.root / table.name / "_delta_log").is_dir()
+
     @property
     def missing(self) -> list[str]:
         """Names of the tables that are not there."""
-        return [each.name for each in (ARRIVALS, FEATURES) if not (self.root / each.name / "_delta_log").is_dir()]
+        return [each.name for each in (ARRIVALS, FEATURES) if not self.has(each)]
 
 
 def _root(place: str) -> Path:
@@ -156,7 +160,7 @@ def newest(rows: pa.Table) -> pa.Table:
 def _visible(folder: Path) -> list[Path]:
     """Return what a half-made lake does not explain."""
     ours = {
-        FEATURES.name, ARRIVALS.name, "leases", "reports", "backbones", "checkpoints", "quarantine", "requests",
-        "tombstones",
+        *(each.name for each in TABLES), "leases", "reports", "backbones",
+        "checkpoints", "quarantine", "requests", "tombstones",
     }  # fmt: skip
     return [each for each in folder.iterdir() if each.name not in ours and not each.name.startswith(".")]

@@ -5,6 +5,7 @@ the fields of `Settings`. Values rise: default < TOML file < environment < flag.
 """
 
 import difflib
+import math
 import shlex
 import tomllib
 from collections.abc import Mapping
@@ -22,9 +23,11 @@ NOT_PICTURES = (
 )
 
 
-def setting(default: Any, sentence: str, *, least: float | None = None, choices: tuple[str, ...] = ()) -> Any:
+def setting(
+    default: Any, sentence: str, *, least: float | None = None, most: float = math.inf, choices: tuple[str, ...] = ()
+) -> Any:
     """Declare one setting: its default, its sentence and what values it takes."""
-    return field(default=default, metadata={"sentence": sentence, "least": least, "choices": choices})
+    return field(default=default, metadata={"sentence": sentence, "least": least, "most": most, "choices": choices})
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,16 @@ class Settings:
     featurizer: str = setting(
         "", "The featurizer that a command is about: its id or the beginning of it; empty: the one streamed last."
     )
+    components: int = setting(0, "Components that a refit keeps; 0: as many as --variance calls for.", least=0)
+    variance: float = setting(
+        0.90, "Share of all variance that the components of a refit are to explain.", least=0.01, most=1.0
+    )
+    solver: str = setting(
+        "auto",
+        "How a refit finds the axes: covariance (exact), randomized (for wide features), or auto, by their width.",
+        choices=("auto", "covariance", "randomized"),
+    )
+    full: bool = setting(False, "Refit from the whole table, not from what has changed since the last refit.")
     cores: int = setting(0, "Cores of this machine to use; 0: all. A cluster decides for itself.", least=0)
     spark_conf: str = setting("", "Further Spark settings, KEY=VALUE separated by blanks.")
 
@@ -178,8 +191,10 @@ def _checked(name: str, value: Any, origin: str) -> Any:
     typed = _typed(kind, value)
     if typed is None:
         raise UsageError(f"{name} must be {_WORDS[kind]}, not {value!r} ({origin})")
-    if metadata["least"] is not None and not metadata["least"] <= typed < float("inf"):
-        raise UsageError(f"{name} must be a finite number of at least {metadata['least']:g}, not {value} ({origin})")
+    least, most = metadata["least"], metadata["most"]
+    if least is not None and not (least <= typed <= most and math.isfinite(typed)):
+        at_most = f" and at most {most:g}" if math.isfinite(most) else ""
+        raise UsageError(f"{name} must be a finite number of at least {least:g}{at_most}, not {value} ({origin})")
     if metadata["choices"] and typed not in metadata["choices"]:
         raise UsageError(f"{name} must be one of {', '.join(metadata['choices'])}, not {value!r} ({origin})")
     return typed

@@ -121,6 +121,92 @@ FEATURES = Table(
     },
 )
 
+_MODEL = _required("model", pa.string(), "Id of the model: when it was fitted, and a hash of what it is.")
+_FEATURIZER = _required("featurizer", pa.string(), "Id of the backbone that made the features.")
+_VERSION = _required("features_version", pa.int64(), "The version of features whose pictures these are.")
+_OF_LABEL = pa.struct(
+    [
+        pa.field("label", pa.string()),
+        pa.field("n", pa.int64()),
+        pa.field("new", pa.int64()),
+        pa.field("mean_shift", pa.float64()),
+        pa.field("error_old", pa.float64()),
+        pa.field("error_new", pa.float64()),
+    ]
+)
+_DRIFT = pa.struct(
+    [
+        pa.field("since", pa.string()),
+        pa.field("old", pa.int64()),
+        pa.field("new", pa.int64()),
+        pa.field("principal_angles", pa.list_(pa.float64())),
+        pa.field("eigenvalue_change", pa.list_(pa.float64())),
+        pa.field("mean_shift", pa.float64()),
+        pa.field("mean_shift_max", pa.float64()),
+        pa.field("error_old", pa.float64()),
+        pa.field("error_new", pa.float64()),
+        pa.field("labels", pa.list_(_OF_LABEL)),
+    ]
+)
+
+MODELS = Table(
+    name="models",
+    schema=pa.schema(
+        [
+            _MODEL,
+            _FEATURIZER,
+            _required("created_at", TIMESTAMP, "When it was fitted."),
+            _VERSION,
+            _required("n", pa.int64(), "Pictures that it was fitted to."),
+            _required("rejected", pa.int64(), "Pictures whose newest outcome was a rejection; they took no part."),
+            _required("width", pa.int32(), "Length of the features, d."),
+            _required("k", pa.int32(), "Components."),
+            _required("solver", pa.string(), "covariance or randomized."),
+            _required("mean", pa.list_(pa.float64()), "Of each column of features (d)."),
+            _required("scale", pa.list_(pa.float64()), "Population standard deviation (d); 1 for a constant column."),
+            _required(
+                "explained_variance", pa.list_(pa.float64()), "Variance of each component (k), with n - 1 as divisor."
+            ),
+            _required("explained_variance_ratio", pa.list_(pa.float64()), "Its share of all variance (k)."),
+            _required("basis", pa.binary(), "Axes in standardised features: k x d float64, row by row, little-endian."),
+            _optional("moments", pa.binary(), "What the next refit continues from; null for randomized."),
+            _required("labels", pa.binary(), "Number and mean features of each label."),
+            _optional("drift", _DRIFT, "What changed since the model before it; null for a first one."),
+            _optional("parent", pa.string(), "The model before it, whose axes it keeps where it can."),
+            _required("run_card", pa.string(), "How it was made: settings, package versions, times; JSON."),
+        ]
+    ),
+    properties={
+        **_REMEMBERED,
+        "delta.autoOptimize.autoCompact": "false",
+        "delta.enableExpiredLogCleanup": "false",
+        "delta.dataSkippingStatsColumns": "model,featurizer,created_at,features_version",
+    },
+)
+
+COMPONENTS = Table(
+    name="components",
+    schema=pa.schema(
+        [
+            *_PICTURE_VERSION,
+            _optional("label", pa.string(), "As in features."),
+            _FEATURIZER,
+            _MODEL,
+            _VERSION,
+            _required("components", pa.list_(pa.float32()), "The picture's place on the model's axes (k)."),
+        ]
+    ),
+    partition_by=("featurizer",),
+    properties={
+        **_REMEMBERED,
+        "delta.autoOptimize.autoCompact": "false",
+        "delta.enableExpiredLogCleanup": "false",
+        "delta.dataSkippingStatsColumns": "uri,landed_at,label,model,features_version",
+    },
+)
+
+TABLES = (ARRIVALS, FEATURES, MODELS, COMPONENTS)
+
 # The order in which a newer row of one uri (and featurizer) wins over an older one.
 NEWEST_WINS = ("landed_at", "discovered_at", "e_tag", "attempt")
 

@@ -132,6 +132,31 @@ def vacuum(place: str, before: datetime, now: datetime) -> int:
         return there
 
 
+def clean(place: str, before: datetime | None, forgotten: datetime | None, now: datetime) -> int:
+    """Delete the files of a table that nobody needs any more, and after a takedown the log that tells of them.
+
+    Parameters
+    ----------
+    before
+        What its latest version has not named since then goes; None where all of that must stay.
+    forgotten
+        What a takedown that is due removed until then goes in any case; None where none is due.
+
+    Returns
+    -------
+    int
+        Files that were deleted.
+
+    Raises
+    ------
+    StorageError
+        The table cannot be read, or a file cannot be deleted.
+    """
+    moments = [each for each in (before, forgotten) if each]
+    deleted = vacuum(place, max(moments), now) if moments else 0
+    return deleted + forget_log(place, forgotten) if forgotten else deleted
+
+
 def configure(place: str, properties: Mapping[str, str]) -> None:
     """Set properties of the table at `place` that it does not have yet.
 

@@ -6,20 +6,18 @@ from datetime import datetime, timedelta
 import pyarrow.compute as pc
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from conf import upkeep
+from conf import lease, upkeep
 from conf.errors import LakeError, StorageError, first_line
+from conf.featurizers import featurized
 from conf.lake import LakePaths
 from conf.logs import fields, logger
-from conf.tables import ARRIVALS, FEATURES, open_table
+from conf.tables import ARRIVALS, COMPONENTS, FEATURES, MODELS, open_table
 from streaming import checkpoints
-from streaming.backbones.featurizers import featurized
 from streaming.commands import takedown
 from streaming.commands.requests import Answer
 
 # A running micro-batch's files are not committed yet: nobody but their age tells them from what was left behind.
 _RUNNING = timedelta(hours=24)
-# The batch leg's table; each model is of one version of features, and the next refit reads what changed since.
-_MODELS = "models"
 
 
 @dataclass(frozen=True)
@@ -100,22 +98,28 @@ def keep_up(lake: LakePaths, vacuum_days: float, rows_per_file: int, now: dateti
     for place, version in ((arrivals, needed), (features, _modelled(lake))):
         trimmed += upkeep.trim_log(place, version)
         before = now - timedelta(days=vacuum_days)
+        latest = now - _RUNNING if queries_run else now
         kept = not upkeep.all_since(place, version, before)
-        if kept and not due:
-            continue
-        before = max([each for each in (None if kept else before, due) if each])
-        deleted += upkeep.vacuum(place, min(before, now - _RUNNING) if queries_run else before, now)
-        if due:
-            deleted += upkeep.forget_log(place, due)
+        deleted += upkeep.clean(place, None if kept else min(before, latest), due and min(due, latest), now)
+    deleted += _clean_components(lake, now - timedelta(days=vacuum_days), due, now)
     checkpoints.clean_quarantine(lake, now, vacuum_days)
     done = Done(merged, deleted, trimmed)
     logger().info("upkeep", extra=fields(**vars(done)))
     return Answer(done.sentence, vars(done))
 
 
+def _clean_components(lake: LakePaths, before: datetime, due: datetime | None, now: datetime) -> int:
+    """Do the same for the components, unless a refit is writing them: it does so itself, and the next round, too."""
+    held = lake.lease("refit")
+    if not lake.has(COMPONENTS) or lease.holder(held):
+        return 0
+    with lease.hold(held):
+        return upkeep.clean(lake.table(COMPONENTS), before, due, now)
+
+
 def _modelled(lake: LakePaths) -> int | None:
     """Return the oldest version of features that a featurizer's newest model was made of, None without models."""
-    place = str(lake.root / _MODELS)
+    place = lake.table(MODELS)
     try:
         models = open_table(place).to_pyarrow_dataset().to_table(columns=["featurizer", "features_version"])
     except TableNotFoundError:

@@ -5,15 +5,15 @@ import shutil
 from collections.abc import Collection
 from pathlib import Path
 
+from conf.deletion import delete_rows, quoted
 from conf.errors import StorageError, UsageError
+from conf.featurizers import featurized, meant
 from conf.lake import LakePaths
-from conf.tables import FEATURES, count_rows
-from streaming.backbones.featurizers import featurized, meant
-from streaming.commands.deletion import delete_rows, quoted
+from conf.tables import COMPONENTS, FEATURES, MODELS, count_rows
 from streaming.commands.requests import Answer, Request, amount
 
-# Every table with a partition per featurizer.
-_TABLES = ("components", FEATURES.name)
+# Every table with rows of a featurizer's own; what names the others' rows goes first.
+_TABLES = (COMPONENTS, MODELS, FEATURES)
 
 
 def drop(request: Request, lake: LakePaths, streamed: Collection[str]) -> Answer:
@@ -35,9 +35,9 @@ def drop(request: Request, lake: LakePaths, streamed: Collection[str]) -> Answer
     if featurizer in streamed:
         raise UsageError(f"{featurizer} is being streamed: stop the stream, or start it without this backbone")
     outcomes = count_rows(lake.table(FEATURES), featurizer=featurizer)
-    for name in _TABLES:
-        if (lake.root / name / "_delta_log").is_dir():
-            delete_rows(str(lake.root / name), f"featurizer = {quoted(featurizer)}")
+    for table in _TABLES:
+        if lake.has(table):
+            delete_rows(lake.table(table), f"featurizer = {quoted(featurizer)}")
     try:
         # The manifest last: the featurizer can be named as long as anything of it is left.
         for folder in _checkpoints(lake, featurizer):

@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from conf.featurizers import featurized, meant
 from conf.lake import LakePaths, newest
 from conf.rejections import Reason
 from conf.tables import ARRIVALS, open_table
 from streaming.arrivals import HASH, Arrivals, Attempt, identities
-from streaming.backbones.featurizers import featurized, meant
 from streaming.commands.rejected import rejected, rows_of
 from streaming.commands.requests import Answer, Request, amount
 from streaming.commands.selection import Selection

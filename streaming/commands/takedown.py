@@ -7,13 +7,13 @@ from datetime import datetime, timedelta
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from conf.deletion import delete_pictures
 from conf.errors import StorageError
 from conf.lake import LakePaths
-from conf.tables import ARRIVALS, FEATURES, open_table
+from conf.tables import ARRIVALS, COMPONENTS, FEATURES, open_table
 from streaming.arrivals import Arrivals
 from streaming.checkpoints import set_aside
 from streaming.commands import tombstones
-from streaming.commands.deletion import delete_pictures
 from streaming.commands.rejected import rows_of
 from streaming.commands.requests import Answer, Request, amount
 from streaming.commands.selection import Selection
@@ -21,7 +21,7 @@ from streaming.commands.tombstones import Tombstone
 
 _TIMES = ("executed_at", "physical_after")
 # Every table with a row per picture; what tells of an arrival goes before the arrival.
-_TABLES = ("components", FEATURES.name, ARRIVALS.name)
+_TABLES = (COMPONENTS, FEATURES, ARRIVALS)
 
 
 def forget(
@@ -107,7 +107,7 @@ def must_go_before(lake: LakePaths, now: datetime) -> datetime | None:
 
 def _places(lake: LakePaths) -> dict[str, str]:
     """Return where those of the tables lie that there are."""
-    return {name: str(lake.root / name) for name in _TABLES if (lake.root / name / "_delta_log").is_dir()}
+    return {each.name: lake.table(each) for each in _TABLES if lake.has(each)}
 
 
 def _counted(lake: LakePaths, selection: Selection) -> dict[str, int]:
@@ -128,8 +128,10 @@ def _remove(lake: LakePaths, selection: Selection) -> None:
             set_aside(lake, checkpoint.name, "a takedown")
     except OSError as error:
         raise StorageError(f"a checkpoint cannot be set aside: {error}") from error
-    for place in _places(lake).values():
-        delete_pictures(place, selection)
+    # Components twice: a refit may have published meanwhile what it had read before.
+    for table in (*_TABLES, COMPONENTS):
+        if lake.has(table):
+            delete_pictures(lake.table(table), selection.uris, selection.prefix)
 
 
 def _answer(stone: Tombstone) -> Answer:

@@ -11,9 +11,11 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
+from batch.refit import refit
 from bootstrap.reference import PARTS, rewritten
 from conf.lake import create_lake
-from conf.tables import FEATURES
+from conf.settings import Settings
+from conf.tables import COMPONENTS, FEATURES, MODELS, ensure
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -66,15 +68,31 @@ def test_python_shown_in_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Mon
     rows = [outcome("a.jpg", features=[0.5, 1.5]), outcome("b.jpg", rejection="empty", detail="0 bytes")]
     write_deltalake(lake.table(FEATURES), pa.Table.from_pylist(rows, schema=FEATURES.schema), mode="append")
     monkeypatch.chdir(tmp_path)
-    first, second = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    first, refitted, second, third = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     seen: dict[str, Any] = {}
     exec(first, seen)
     assert seen["features"].to_pylist() == [{"uri": "file:///a.jpg", "label": "Pear", "features": [0.5, 1.5]}]
     assert seen["rejections"]["rejection"].to_pylist() == ["empty"]
     assert seen["arrivals"].num_rows == 0
-    *setup, last = second.strip().splitlines()
-    exec("\n".join(setup), seen)
-    assert eval(last, seen)["uri"].to_list() == ["file:///a.jpg"]
+    assert shown(second, seen)["uri"].to_list() == ["file:///a.jpg"]
+    more = [outcome(f"{name}.jpg", features=features) for name, features in {"c": [1.5, 0.5], "d": [2.5, 0.0]}.items()]
+    write_deltalake(lake.table(FEATURES), pa.Table.from_pylist(more, schema=FEATURES.schema), mode="append")
+    for table in (MODELS, COMPONENTS):
+        ensure(table, lake.table(table))
+    refit(lake, "f", Settings())
+    exec(refitted, seen)
+    assert seen["space"]["source"].to_pylist() == ["batch"] * 3
+    assert seen["alike"].num_rows == 2
+    assert seen["model"].n == 3
+    ((label, pictures, mean),) = shown(third, seen).fetchall()
+    assert (label, pictures, mean) == ("Pear", 3, pytest.approx(0, abs=1e-6))
+
+
+def shown(code: str, names: dict[str, Any]) -> Any:
+    """Run a README example and return the value of its last line."""
+    *setup, last = code.strip().splitlines()
+    exec("\n".join(setup), names)
+    return eval(last, names)
 
 
 def outcome(name: str, **values: Any) -> dict[str, Any]:

@@ -63,7 +63,7 @@ class Orchard:
     def rows(self, table: Table) -> list[dict[str, Any]]:
         """Read a table, by uri and attempt."""
         found: list[dict[str, Any]] = DeltaTable(self.paths.table(table)).to_pyarrow_table().to_pylist()
-        return sorted(found, key=lambda row: (row["uri"], row["attempt"], row.get("featurizer", "")))
+        return sorted(found, key=lambda row: (row.get("uri", ""), row.get("attempt", 1), row.get("featurizer", "")))
 
     def uris(self, table: Table) -> list[str]:
         """Read the uris of a table, sorted."""

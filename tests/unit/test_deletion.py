@@ -11,10 +11,10 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conf.deletion import delete_pictures, delete_rows, quoted
 from conf.errors import StorageError
 from conf.tables import FEATURES
-from streaming.commands.deletion import delete_pictures, delete_rows, quoted
-from streaming.commands.selection import Selection, select
+from streaming.commands.selection import select
 from tests.unit.lakes import ONE, OTHER, Orchard
 
 NAMES = ["plain.jpg", "it's.jpg", "100%.jpg", "line\nbreak.jpg", "\N{PEACH}.jpg", "_.jpg", "a\\b.jpg", "';--.jpg"]
@@ -35,7 +35,7 @@ def left(place: str) -> list[str]:
 def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Delete few pictures as few, and as if they were many."""
     if request.param == "by merging":
-        monkeypatch.setattr("streaming.commands.deletion._FEW", 0)
+        monkeypatch.setattr("conf.deletion._FEW", 0)
 
 
 @pytest.mark.usefixtures("either_way")
@@ -45,7 +45,7 @@ def test_pictures_are_deleted_by_name(name: str, tmp_path: Path) -> None:
     mine = select([f"/landing/{name}"])
     uris = [uri for each in (*NAMES, f"x{name}", f"{name}x") for uri in select([f"/landing/{each}"]).uris]
     place = table(tmp_path / "table", uris)
-    delete_pictures(place, mine)
+    delete_pictures(place, mine.uris)
     assert left(place) == sorted({*uris} - {*mine.uris})
 
 
@@ -53,7 +53,7 @@ def test_pictures_are_deleted_by_name(name: str, tmp_path: Path) -> None:
 def test_a_picture_that_is_named_twice_is_deleted(tmp_path: Path) -> None:
     """With all of its rows."""
     place = table(tmp_path / "table", ["file:///a", "file:///a", "file:///b"])
-    delete_pictures(place, Selection(("file:///a", "file:///a")))
+    delete_pictures(place, ["file:///a", "file:///a"])
     assert left(place) == ["file:///b"]
 
 
@@ -67,7 +67,7 @@ def test_what_is_deleted_is_what_is_selected(uris: list[str], prefix: str, named
     """The conditions mean what the selection means: the named ones, and those that begin with the prefix."""
     with TemporaryDirectory() as folder:
         place = table(Path(folder, "table"), uris)
-        delete_pictures(place, Selection(tuple(named), prefix))
+        delete_pictures(place, tuple(named), prefix)
         assert left(place) == sorted(uri for uri in uris if uri not in named and not uri.startswith(prefix))
 
 
@@ -78,7 +78,7 @@ def test_thousands_are_deleted_in_one_commit(count: int, tmp_path: Path) -> None
     place = table(tmp_path / "table", uris)
     before = stack_size(512 << 10)
     try:
-        thread = Thread(target=delete_pictures, args=(place, Selection(tuple(uris[::2]))))
+        thread = Thread(target=delete_pictures, args=(place, uris[::2]))
         thread.start()
         thread.join()
     finally:
@@ -91,7 +91,7 @@ def test_thousands_are_deleted_in_one_commit(count: int, tmp_path: Path) -> None
 def test_the_log_does_not_name_pictures(tmp_path: Path) -> None:
     """It is kept for long: a takedown must not leave the names that it removes there."""
     place = table(tmp_path / "table", ["file:///landing/anna.jpg", "file:///landing/zoe.jpg"])
-    delete_pictures(place, Selection(("file:///landing/anna.jpg",)))
+    delete_pictures(place, ["file:///landing/anna.jpg"])
     last = max((tmp_path / "table" / "_delta_log").glob("*.json")).read_text()
     assert '"commitInfo"' in last
     assert "anna" not in last
@@ -101,11 +101,11 @@ def test_the_log_does_not_name_pictures(tmp_path: Path) -> None:
 def test_nothing_to_delete_is_no_commit(tmp_path: Path) -> None:
     """Neither of a table without those pictures, nor of an empty one, nor for an empty selection."""
     place = table(tmp_path / "table", ["file:///a"])
-    delete_pictures(place, Selection(("file:///b",), "file:///c/"))
-    delete_pictures(place, Selection())
+    delete_pictures(place, ["file:///b"], "file:///c/")
+    delete_pictures(place, ())
     assert DeltaTable(place).version() == 0
     orchard = Orchard(tmp_path / "lake")
-    delete_pictures(orchard.paths.table(FEATURES), Selection(("file:///b",), "file:///c/"))
+    delete_pictures(orchard.paths.table(FEATURES), ["file:///b"], "file:///c/")
     assert orchard.version(FEATURES) == 0
 
 
@@ -117,7 +117,7 @@ def test_other_rows_stay_as_they_are(tmp_path: Path) -> None:
         orchard.outcome({"uri": "a"}, {"uri": "b", "features": [0.1, -0.0]}, featurizer=featurizer)
         orchard.outcome({"uri": "c", "rejection": "gone", "detail": "why"}, featurizer=featurizer)
     expected = [row for row in orchard.rows(FEATURES) if row["uri"] != "a"]
-    delete_pictures(orchard.paths.table(FEATURES), Selection(("a",)))
+    delete_pictures(orchard.paths.table(FEATURES), ["a"])
     assert orchard.rows(FEATURES) == expected
     delta = DeltaTable(orchard.paths.table(FEATURES))
     changes = pa.table(delta.load_cdf(starting_version=delta.version()).read_all())
@@ -164,8 +164,8 @@ def test_what_was_appended_meanwhile_is_deleted_too(tmp_path: Path, monkeypatch:
             write_deltalake(place, pa.table({"uri": ["file:///a"]}), mode="append")
         return opened[-1]
 
-    monkeypatch.setattr("streaming.commands.deletion.open_table", open_early)
-    delete_pictures(place, Selection(("file:///a",)))
+    monkeypatch.setattr("conf.deletion.open_table", open_early)
+    delete_pictures(place, ["file:///a"])
     assert left(place) == ["file:///b"]
     assert len(opened) == 2
 

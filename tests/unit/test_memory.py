@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from conf.errors import UsageError
+from conf.memory import available_bytes
 from streaming.backbones import memory
 from streaming.backbones.shelf import Compiled, Manifest
 
@@ -59,16 +60,16 @@ def test_the_machine_and_every_group_above_the_process_bound_what_is_free(tmp_pa
     written(tmp_path / "proc/self/cgroup", "0::/pod/container\n")
     group(tmp_path / "sys/fs/cgroup/pod", limit="3000000000", used=1_500_000_000, cache=500_000_000)
     group(tmp_path / "sys/fs/cgroup/pod/container", limit="max", used=1_000_000_000, cache=0)
-    assert memory.available_bytes(tmp_path) == 2_000_000_000
+    assert available_bytes(tmp_path) == 2_000_000_000
     group(tmp_path / "sys/fs/cgroup/pod", limit="max", used=1, cache=0)
-    assert memory.available_bytes(tmp_path) == 8_000_000 * 1024
+    assert available_bytes(tmp_path) == 8_000_000 * 1024
 
 
 def test_where_the_system_says_nothing_the_prediction_is_only_told(
     manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As elsewhere than on Linux."""
-    assert memory.available_bytes(tmp_path) is None
+    assert available_bytes(tmp_path) is None
     monkeypatch.setattr(memory, "available_bytes", lambda: None)
     assert memory.check([manifest], cores=1000).startswith("1000 tasks take about ")
 

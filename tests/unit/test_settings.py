@@ -1,3 +1,4 @@
+import math
 import re
 import shlex
 from pathlib import Path
@@ -166,10 +167,19 @@ def test_a_number_below_its_least_is_refused(origin: str, name: str, tmp_path: P
     resolved = resolve(**source(origin, name, kind(least), tmp_path))
     assert getattr(resolved.settings, name) == least
     with pytest.raises(
-        UsageError, match=rf"{name} must be a finite number of at least {least:g}, not -?[\d.]+ "
+        UsageError, match=rf"{name} must be a finite number of at least {least:g}( and at most 1)?, not -?[\d.]+ "
     ) as caught:
         resolve(**source(origin, name, kind(least - 1), tmp_path))
     assert shown_origin(origin, name) in str(caught.value)
+
+
+def test_a_number_above_its_most_is_refused() -> None:
+    """A share cannot be more than all."""
+    assert resolve({"variance": "1"}, {}).settings.variance == 1.0
+    with pytest.raises(
+        UsageError, match=r"variance must be a finite number of at least 0\.01 and at most 1, not 1\.01 "
+    ):
+        resolve({"variance": "1.01"}, {})
 
 
 @pytest.mark.parametrize("value", ["nan", "inf"])
@@ -246,7 +256,8 @@ def accepted(name: str) -> st.SearchStrategy[Any]:
     if kind is int:
         return st.integers(min_value=int(least), max_value=2**63 - 1)
     if kind is float:
-        return st.floats(min_value=least, allow_nan=False, allow_infinity=False)
+        most = FIELDS[name].metadata["most"]
+        return st.floats(least, most if math.isfinite(most) else None, allow_nan=False, allow_infinity=False)
     texts = st.text(st.characters(exclude_categories=["Cs", "Cc"]))
     if kind == TEXTS:
         return st.lists(texts.filter(bool), min_size=1).map(tuple)

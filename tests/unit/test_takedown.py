@@ -353,7 +353,7 @@ def test_a_concurrent_append_is_taken_down_too(orchard: Orchard, monkeypatch: py
             orchard.arrive(ANNA, attempt=2)
         return table
 
-    monkeypatch.setattr("streaming.commands.deletion.open_table", open_late)
+    monkeypatch.setattr("conf.deletion.open_table", open_late)
     forget(orchard, of(ANNA))
     assert opened == [FEATURES.name] * 2 + [ARRIVALS.name] * 2
     assert ANNA not in orchard.uris(ARRIVALS) + orchard.uris(FEATURES)
@@ -371,7 +371,7 @@ def test_losing_every_race_leaves_the_takedown_to_be_completed(
 
     request = of(ANNA)
     with monkeypatch.context() as patch:
-        patch.setattr("streaming.commands.deletion.open_table", open_late)
+        patch.setattr("conf.deletion.open_table", open_late)
         with pytest.raises(StorageError, match=r"rows of .* cannot be deleted: another writer was first, 5 times"):
             forget(orchard, request)
     forget(orchard, request)

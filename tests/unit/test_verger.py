@@ -178,6 +178,7 @@ def test_the_status_of_an_empty_lake(orchard: Orchard, lake: verger.Lake) -> Non
     assert lake.status() == {
         "lake": str(orchard.paths.root),
         "stream": None,
+        "refit": None,
         "last_report": None,
         "arrivals": 0,
         "featurizers": [],
@@ -218,6 +219,7 @@ def test_the_status_counts_outcomes_and_pictures(orchard: Orchard, lake: verger.
         "with_features": 2,
         "rejections": {"truncated": 1},
         "last_outcome_at": "2026-03-01T08:00:30+00:00",
+        "model": None,
     }
     assert (second["featurizer"], second["backlog"], second["with_features"]) == (OTHER, 5, 1)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from conf.errors import UsageError
+from conf.errors import LakeError, UsageError
 from conf.lake import LakePaths
 from conf.tables import FEATURES, open_table
 
@@ -19,6 +19,22 @@ def featurized(lake: LakePaths) -> list[str]:
     last = actions.group_by("partition.featurizer").aggregate([(name, "max") for name in telling])
     ordered = last.sort_by([(f"{name}_max", "ascending") for name in telling])
     return [str(each) for each in ordered["partition.featurizer"].to_pylist()]
+
+
+def chosen(lake: LakePaths, wish: str = "") -> str:
+    """Return the one featurizer of a lake that an id, a prefix, or nothing means: the one that was streamed last.
+
+    Raises
+    ------
+    UsageError
+        None begins with the prefix, or several do.
+    LakeError
+        Nothing has been streamed yet.
+    """
+    present = featurized(lake)
+    if not present:
+        raise LakeError(f"{lake.root} holds no features yet: `verger stream` writes them")
+    return meant(wish, present) if wish else present[-1]
 
 
 def meant(wish: str, present: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
 """Deleting rows of a table: a commit that rewrites the files which hold them; VACUUM deletes the old files later."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pyarrow as pa
 from deltalake import DeltaTable
@@ -9,25 +9,32 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 
 from conf.errors import LakeError, StorageError, first_line
 from conf.tables import open_table
-from streaming.commands.selection import Selection
 
 _COMMIT_TRIES = 5
 # delta-rs walks a list in SQL recursively: 25,000 items overflow a stack of 8 MB, and that ends the process.
 _FEW = 1000
 
 
-def delete_pictures(place: str, selection: Selection) -> None:
+def delete_pictures(place: str, uris: Sequence[str], prefix: str = "") -> None:
     """Delete the rows of some pictures from the table at `place`; where there are none, nothing is committed.
 
     The table's log keeps the conditions of its commits, so none of them names a picture: a prefix stands there as it
     is, uris as hashes or not at all.
+
+    Parameters
+    ----------
+    place
+        Where the table lies.
+    uris
+        Of pictures, as the table spells them.
+    prefix
+        Pictures whose uri begins so go, too; empty: none.
 
     Raises
     ------
     StorageError
         The table cannot be written.
     """
-    uris, prefix = selection.uris, selection.prefix
     if prefix:
         # A range, by which whole files are passed over.
         delete_rows(place, f"uri >= {quoted(prefix)} AND uri < {quoted(_after(prefix))}")

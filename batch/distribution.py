@@ -1,0 +1,114 @@
+"""Where the shares of a table are worked on: by Spark's workers, or in this process."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+_FAN_IN = 8
+Share = TypeVar("Share")
+# A generator of record batches; a module's function or a `functools.partial` of one, as it travels to other processes.
+Work = Callable[[Share], Iterator[pa.RecordBatch]]
+Combine = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
+
+
+class Distribution(Protocol):
+    """Has work done on shares, each by one task."""
+
+    @property
+    def tasks(self) -> int:
+        """How many run side by side."""
+
+    def rows(self, work: Work[Share], shares: Sequence[Share], schema: pa.Schema) -> pa.Table:
+        """Return the rows of all tasks, in any order."""
+
+    def combined(self, work: Work[Share], combine: Combine, shares: Sequence[Share], schema: pa.Schema) -> pa.Table:
+        """Return the one row into which `combine` makes the rows of all tasks, of which there is at least one.
+
+        They are combined in levels, by tasks: nobody ever holds more than two of them, and this process only the last.
+        """
+
+
+@dataclass(frozen=True)
+class Here:
+    """Threads of this process; Arrow and the linear algebra run outside of Python's lock."""
+
+    tasks: int = os.cpu_count() or 1
+
+    def rows(self, work: Work[Share], shares: Sequence[Share], schema: pa.Schema) -> pa.Table:
+        """Return the rows of all tasks."""
+        with ThreadPoolExecutor(self.tasks) as threads:
+            parts = list(threads.map(lambda share: list(work(share)), shares))
+        return pa.Table.from_batches([batch for part in parts for batch in part], schema)
+
+    def combined(self, work: Work[Share], combine: Combine, shares: Sequence[Share], schema: pa.Schema) -> pa.Table:
+        """Return the one row that the rows of all tasks make."""
+        with ThreadPoolExecutor(self.tasks) as threads:
+            made = threads.map(lambda share: list(work(share)), shares)
+            return pa.Table.from_batches(combine(batch for part in made for batch in part), schema)
+
+
+@dataclass(frozen=True)
+class OnSpark:
+    """Spark's workers: each task reads its files itself, and only what it makes of them passes through the JVM."""
+
+    spark: SparkSession
+
+    @property
+    def tasks(self) -> int:
+        """How many run side by side."""
+        return self.spark.sparkContext.defaultParallelism
+
+    def rows(self, work: Work[Share], shares: Sequence[Share], schema: pa.Schema) -> pa.Table:
+        """Return the rows of all tasks."""
+        return self._dealt(work, shares, schema).toArrow()
+
+    def combined(self, work: Work[Share], combine: Combine, shares: Sequence[Share], schema: pa.Schema) -> pa.Table:
+        """Return the one row that the rows of all tasks make."""
+        from pyspark.sql import functions as F
+
+        frame, partitions = self._dealt(work, shares, schema), len(shares)
+        while partitions > 1:
+            partitions = math.ceil(partitions / _FAN_IN)
+            slots = frame.withColumn("slot", F.spark_partition_id() % partitions)
+            frame = slots.repartitionById(partitions, "slot").drop("slot")
+            frame = frame.mapInArrow(_combining(combine), _spark_type(schema))
+        return frame.toArrow()
+
+    def _dealt(self, work: Work[Share], shares: Sequence[Share], schema: pa.Schema) -> DataFrame:
+        def run(numbers: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            for batch in numbers:
+                for number in batch.column("id").to_pylist():
+                    yield from work(shares[number])
+
+        # A partition for each share: the one row in it is the share's number.
+        return self.spark.range(0, len(shares), 1, len(shares)).mapInArrow(run, _spark_type(schema))  # type: ignore[arg-type]
+
+
+def _combining(combine: Combine) -> Any:
+    def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        first = next(batches, None)
+        if first is not None:
+            yield from combine(_led(first, batches))
+
+    return run
+
+
+def _led(first: pa.RecordBatch, others: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    yield first
+    yield from others
+
+
+def _spark_type(schema: pa.Schema) -> Any:
+    from pyspark.sql.pandas.types import from_arrow_schema
+
+    return from_arrow_schema(schema)

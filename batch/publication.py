@@ -1,0 +1,143 @@
+"""Which model a lake's components are of, and the one commit that replaces them: the publication."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+from deltalake import CommitProperties, DeltaTable
+from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.transaction import AddAction, RemoveAction
+
+from conf.errors import StorageError, first_line
+from conf.lake import LakePaths
+from conf.tables import COMPONENTS, files_of, open_table
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What readers of the components see.
+
+    Attributes
+    ----------
+    version : int
+        Of the table `components`: a reader pins it.
+    model : str
+        The one that every row is of.
+    features_version : int
+        The version of `features` whose pictures they are.
+    at : datetime
+        When it was committed, or a takedown removed rows of it last.
+    """
+
+    version: int
+    model: str
+    features_version: int
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Written:
+    """A file of components that no commit names yet.
+
+    Attributes
+    ----------
+    name : str
+        Within the featurizer's folder.
+    size, rows : int
+        Its bytes and rows.
+    """
+
+    name: str
+    size: int
+    rows: int
+
+
+def folder(lake: LakePaths, featurizer: str) -> Path:
+    """Return where the files of a featurizer's components lie."""
+    return Path(lake.table(COMPONENTS)) / f"featurizer={featurizer}"
+
+
+def published(lake: LakePaths, featurizer: str) -> Publication | None:
+    """Return what is published of a featurizer; None before its first refit, or where no picture is left."""
+    if not lake.has(COMPONENTS):
+        return None
+    table = open_table(lake.table(COMPONENTS))
+    files = files_of(table, featurizer=featurizer)
+    if not files.num_rows:
+        return None
+    mine = ds.field("featurizer") == featurizer
+    first = table.to_pyarrow_dataset().head(1, columns=["model", "features_version"], filter=mine)
+    if not first.num_rows:
+        return None
+    at = datetime.fromtimestamp(_milliseconds(files) / 1000, UTC)
+    return Publication(table.version(), first["model"][0].as_py(), first["features_version"][0].as_py(), at)
+
+
+def publish(
+    lake: LakePaths, featurizer: str, model: str, features_version: int, files: Sequence[Written], after: datetime
+) -> bool:
+    """Replace the components of a featurizer by the rows of some files, in one commit.
+
+    Parameters
+    ----------
+    files
+        Written into the featurizer's `folder`, each row of them of this model and version of features.
+    after
+        A moment before the publication, whatever the clock says: when the last model was made.
+
+    Returns
+    -------
+    bool
+        False where somebody else, as a takedown, changed the components meanwhile: nothing was committed.
+
+    Raises
+    ------
+    StorageError
+        The table cannot be written.
+    """
+    place = lake.table(COMPONENTS)
+    now = max(int(time.time() * 1000), int(after.timestamp() * 1000) + 1)
+    partition: dict[str, str | None] = {"featurizer": featurizer}
+    try:
+        table = open_table(place)
+        gone = files_of(table, featurizer=featurizer).select(["path", "size_bytes"]).to_pylist()
+        removed = [RemoveAction(each["path"], True, now, each["size_bytes"], partition) for each in gone]
+        added = [
+            AddAction(f"featurizer={featurizer}/{each.name}", each.size, partition, now, True, _statistics(each))
+            for each in files
+        ]
+        facts = {"verger.model": model, "verger.features_version": str(features_version)}
+        table.create_write_transaction(
+            [*removed, *added],
+            "append",
+            table.schema(),
+            list(COMPONENTS.partition_by),
+            commit_properties=CommitProperties(custom_metadata=facts, max_commit_retries=0),
+        )
+    except CommitFailedError:
+        return False
+    except (DeltaError, OSError) as error:
+        raise StorageError(f"{place} cannot be written: {first_line(error)}") from error
+    return True
+
+
+def open_components(lake: LakePaths, version: int) -> ds.Dataset:
+    """Return the components as a version of the table has them."""
+    return DeltaTable(lake.table(COMPONENTS), version=version).to_pyarrow_dataset()
+
+
+def _statistics(file: Written) -> str:
+    return json.dumps({"numRecords": file.rows})
+
+
+def _milliseconds(files: pa.Table) -> int:
+    written = files["modification_time"]
+    if pa.types.is_timestamp(written.type):
+        written = written.cast(pa.timestamp("ms")).cast(pa.int64())
+    return int(pc.max(written).as_py())
