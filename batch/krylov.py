@@ -84,7 +84,7 @@ def randomized(
     ----------
     Halko, Martinsson and Tropp (2011), Finding structure with randomness, SIAM Review 53, 217-288; Musco and Musco
     (2015), Randomized block Krylov methods for stronger and faster approximate SVD, NIPS 28, algorithm 2; Parlett
-    (1998), The symmetric eigenvalue problem, theorem 11.7.1 for what residuals say about errors.
+    (1998), The symmetric eigenvalue problem, section 6.9 for orthogonality, 11.7 for what residuals say about errors.
 
     Parameters
     ----------
@@ -175,8 +175,6 @@ class _Subspace:
     def ritz(self, image: Array) -> _Pairs:
         """Return the Ritz pairs, given the image of the newest block, which is overwritten."""
         coefficients = self._take_out(image)
-        # Twice is enough (Parlett 1998, section 6.9).
-        coefficients += self._take_out(image)
         self._projected[: self.size, self._newest] = coefficients
         self._projected[self._newest, : self.size] = coefficients.T
         self._outside = _orthogonal(image)
@@ -193,7 +191,7 @@ class _Subspace:
         fresh = min(int(np.sum(lengths > _SPENT * pairs.values[0])), self._room)
         if fresh:
             block = (left[:, :fresh].T @ directions.T).T
-            # Short directions were made long, and with them what round-off had left of the subspace.
+            # Short directions were made long, and with them what round-off left of the subspace; twice is enough.
             self._take_out(block)
             self._append(_orthogonal(block)[0])
         elif self._room and self._varying.sum() - pairs.values.sum() > _ALL * self._varying.sum():

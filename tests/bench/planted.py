@@ -57,8 +57,9 @@ class Network:
     @cached_property
     def _mixing(self) -> NDArray[np.float32]:
         """How much of each cause goes into each column, (causes, width); each column with the variance 1 - own."""
-        weights = np.arange(1, _CAUSES + 1, dtype=np.float32)[:, None] ** np.float32(-0.4)
-        mixing = weights * np.random.default_rng(self.seed).standard_normal((_CAUSES, self.width), np.float32)
+        weights = np.arange(1, _CAUSES + 1, dtype=np.float32) ** np.float32(-0.4)
+        mixing = np.random.default_rng(self.seed).standard_normal((_CAUSES, self.width), np.float32)
+        mixing *= weights[:, None]
         mixing *= np.sqrt(np.float32(1 - _OWN) / (mixing**2).sum(axis=0))
         return mixing
 

@@ -103,8 +103,8 @@ def _against_spark_ml(lake: LakePaths, spark: SparkSession, rounds: int) -> None
     planned = plan(lake, FEATURIZER, None, SOLVER, full=False)
     ways: dict[str, Callable[[], NDArray[np.float64]]] = {
         "verger": lambda: _fitted(planned, OnSpark(spark)).explained_variance_ratio,
-        "Spark ML": lambda: _fitted_by_spark_ml(lake, spark, cached=False),
-        "Spark ML, rows cached": lambda: _fitted_by_spark_ml(lake, spark, cached=True),
+        "Spark ML": lambda: fit_by_spark_ml(lake, spark, KEPT, cached=False),
+        "Spark ML, rows cached": lambda: fit_by_spark_ml(lake, spark, KEPT, cached=True),
     }
     first = {way: ways[way]() for way in ways}
     watch = Stopwatch()
@@ -132,14 +132,23 @@ def _solved(planned: Plan, sums: Sums, distribution: OnSpark) -> Solution:
     return fit.solve(planned, sums, SOLVER, Wanted(KEPT), distribution, lambda text: None)
 
 
-def _fitted_by_spark_ml(lake: LakePaths, spark: SparkSession, cached: bool) -> NDArray[np.float64]:
+def fit_by_spark_ml(lake: LakePaths, spark: SparkSession, k: int, cached: bool) -> NDArray[np.float64]:
+    """Fit StandardScaler and PCA of Spark ML on a lake's features; return the share of the variance of each component.
+
+    Parameters
+    ----------
+    k
+        Components.
+    cached
+        Whether the rows are read once and kept in memory; else Spark ML reads them several times.
+    """
     table = spark.read.format("delta").load(lake.table(FEATURES))
     rows = table.where(table["features"].isNotNull()).select(array_to_vector(table["features"]).alias("features"))
     if cached:
         rows = rows.cache()
     scaler = StandardScaler(withMean=True, withStd=True, inputCol="features", outputCol="standardised")
     standardised = scaler.fit(rows).transform(rows)
-    fitted = PCA(k=KEPT, inputCol="standardised", outputCol="components").fit(standardised)
+    fitted = PCA(k=k, inputCol="standardised", outputCol="components").fit(standardised)
     rows.unpersist()
     return np.asarray(fitted.explainedVariance.toArray(), np.float64)
 

@@ -121,7 +121,7 @@ def _components(lake: LakePaths, featurizer: str, version: int) -> int:
     assert set(rows["features_version"].to_pylist()) == {version}
     counting = winners(snapshot(lake.table(FEATURES), featurizer, version), pa.array([], pa.string()))
     assert counting.n == rows.num_rows
-    return rows.num_rows
+    return int(rows.num_rows)
 
 
 def test_the_numbers_are_those_of_scikit_learn_and_of_spark_ml(field: Field, spark: SparkSession) -> None:
@@ -129,6 +129,7 @@ def test_the_numbers_are_those_of_scikit_learn_and_of_spark_ml(field: Field, spa
     from pyspark.ml.feature import PCA as SparkPCA
     from pyspark.ml.feature import StandardScaler as SparkScaler
     from pyspark.ml.functions import array_to_vector
+    from pyspark.sql import functions as F
     from sklearn.decomposition import PCA
     from sklearn.preprocessing import StandardScaler
 
@@ -144,7 +145,7 @@ def test_the_numbers_are_those_of_scikit_learn_and_of_spark_ml(field: Field, spa
     expected = theirs.transform(StandardScaler().fit_transform(matrix))
     np.testing.assert_allclose(np.abs([rows[uri] for uri in counting]), np.abs(expected), atol=1e-5)
     frame = spark.createDataFrame(pa.table({"features": matrix.tolist()})).select(
-        array_to_vector("features").alias("features")
+        array_to_vector(F.col("features")).alias("features")
     )
     scaler = SparkScaler(withMean=True, withStd=True, inputCol="features", outputCol="z").fit(frame)
     spark_pca = SparkPCA(k=WIDTH, inputCol="z", outputCol="c").fit(scaler.transform(frame))

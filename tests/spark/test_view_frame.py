@@ -72,5 +72,5 @@ def test_without_a_refit_there_is_one_clear_message(spark: SparkSession, tmp_pat
     """As without Spark."""
     field = Field(tmp_path / "lake")
     field.grow("a")
-    with pytest.raises(LakeError, match="has no components of .* yet: `verger refit --lake "):
+    with pytest.raises(LakeError, match=r"has no components of .* yet: `verger refit --lake "):
         view.frame(spark, field.paths, ONE)

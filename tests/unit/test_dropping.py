@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 
 from conf.errors import StorageError, UsageError
-from conf.tables import ARRIVALS, FEATURES
 from conf.featurizers import featurized
+from conf.tables import ARRIVALS, FEATURES
 from streaming.checkpoints import set_aside
 from streaming.commands import requests
 from streaming.commands.dropping import drop

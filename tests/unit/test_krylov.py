@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from batch import krylov, solvers
 from batch.solvers import Array, Solution, Wanted
@@ -156,11 +156,12 @@ class TestRank:
 
     @pytest.mark.parametrize("wanted", [Wanted(30), Wanted(variance=1.0)])
     def test_repeated_rows_and_columns_add_none(self, wanted: Wanted) -> None:
-        """A rank below that of n rows is found by the end of what the products bring."""
+        """A rank below that of n rows is found as soon as products bring nothing but round-off."""
         table = decaying(8, 100)
         table.rows = np.tile(table.rows, (6, 5))
         found = table.fit(wanted)
         assert len(found.basis) == 7
+        assert len(table.widths) == 2
         assert_exact(found, table)
 
     def test_an_eigenvalue_that_is_there_many_times_is_found_as_often(self) -> None:
