@@ -107,8 +107,8 @@ def randomized(
     Returns
     -------
     Solution
-        Its residuals are within 1e-9 of the largest eigenvalue, or a note says what they are. Where memory ends before
-    X
+        Its residuals are within 1e-9 of the largest eigenvalue, or a note says that memory ended before. If it ends
+        before a variance target is reached, the leading components whose residuals are within 1 % of their eigenvalue.
     """
     varying, scale = varying_columns(mean, variance), scale_of(mean, variance)
     rank, count = greatest_rank(n, varying), int(varying.sum())
@@ -185,16 +185,17 @@ class _Subspace:
 
     def grow(self, pairs: _Pairs) -> bool:
         """Append the next block; False where there is none, or no room for it."""
-        before = self.size
+        before, free = self.size, int(self._varying.sum()) - self.size
         directions, triangle = self._outside
         left, lengths, _ = linalg.svd(triangle)
-        fresh = min(int(np.sum(lengths > _SPENT * pairs.values[0])), self._room)
-        if fresh:
+        fresh = min(int(np.sum(lengths > _SPENT * pairs.values[0])), free)
+        # A part of a block would hide the rest of it from the residuals.
+        if 0 < fresh <= self._room:
             block = (left[:, :fresh].T @ directions.T).T
             # Short directions were made long, and with them what round-off left of the subspace; twice is enough.
             self._take_out(block)
             self._append(_orthogonal(block)[0])
-        elif self._room and self._varying.sum() - pairs.values.sum() > _ALL * self._varying.sum():
+        elif not fresh and self._room and self._unexplained(pairs) > _ALL:
             # Invariant, so exact, but blind for further copies of an eigenvalue that is there many times.
             self.explore(len(triangle))
         return self.size > before
@@ -210,6 +211,10 @@ class _Subspace:
     @property
     def _basis(self) -> Array:
         return self._columns[:, : self.size]
+
+    def _unexplained(self, pairs: _Pairs) -> float:
+        """Return the share of variance outside of the subspace."""
+        return float(1 - pairs.values.sum() / self._varying.sum())
 
     def _append(self, block: Array) -> None:
         self._newest = slice(self.size, self.size + block.shape[1])

@@ -45,27 +45,38 @@ def wanted(settings: Settings) -> Wanted:
     return Wanted(settings.components, settings.variance)
 
 
-def make(
-    lake: LakePaths,
-    featurizer: str,
-    settings: Settings,
-    plan: Plan,
-    before: Model | None,
-    distribution: Distribution,
-    say: Say,
-) -> Made | None:
-    """Fit a model, append it to the table, and publish every picture's components.
+@dataclass(frozen=True)
+class Job:
+    """What is to be made.
 
-    Parameters
+    Attributes
     ----------
-    plan
+    featurizer : str
+        Its whole id.
+    plan : Plan
         What is to be read.
-    before
+    before : Model or None
         The model whose axes the new ones are matched to, and against which drift is measured: the published one.
-    distribution
+    distribution : Distribution
         Where the tasks run.
-    say
+    say : callable
         Told a sentence before each step.
+    times : Times
+        How long each step took.
+    """
+
+    lake: LakePaths
+    featurizer: str
+    settings: Settings
+    plan: Plan
+    before: Model | None
+    distribution: Distribution
+    say: Say
+    times: Times
+
+
+def make(job: Job) -> Made | None:
+    """Fit a model, append it to the table, and publish every picture's components.
 
     Returns
     -------
@@ -77,93 +88,82 @@ def make(
     batch.replacement.Overtaken, batch.parts.PartGone
         The lake changed meanwhile: nothing was published.
     """
-    times = Times()
-    width = fit.width_of(plan)
-    solver, why_solver = solvers.choose(settings.solver, width)
-    say(_sentence(plan))
-    with times.of("sums"):
-        sums = fit.sums(plan, width, solver, distribution)
-    if sums.why_full != plan.why_full:
-        say(f"full pass over {plan.winners.n:,} pictures: {sums.why_full}")
-    say(f"finding the axes of {sums.moments.n:,} pictures by {width:,} columns: {why_solver}")
-    with times.of("solve"):
-        solution = fit.solve(plan, sums, solver, wanted(settings), distribution, say)
+    width = fit.width_of(job.plan)
+    solver, why_solver = solvers.choose(job.settings.solver, width)
+    sums = _sums(job, width, solver)
+    job.say(f"finding the axes of {sums.moments.n:,} pictures by {width:,} columns: {why_solver}")
+    with job.times.of("solve"):
+        solution = fit.solve(job.plan, sums, solver, wanted(job.settings), job.distribution, job.say)
     if not len(solution.explained_variance):
         return None
-    before = before if before and before.width == width else None
-    former = _former(before, solution, sums)
-    if former is not None:
-        solution = alignment.aligned(solution, former, sums.moments.n)
+    before = job.before if job.before and job.before.width == width else None
+    solution, former = _aligned(solution, before, sums)
     projection = Projection(sums.moments.mean, solution.scale, solution.basis)
-    created_at = _after(lake, featurizer)
+    created_at = _after(job.lake, job.featurizer)
     name = id_of(created_at, projection)
-    say(f"placing {plan.winners.n:,} pictures on {len(solution.basis):,} axes")
-    with times.of("project"):
-        projected = _projected(lake, featurizer, name, projection, plan, sums, distribution)
+    projected = _projected(job, name, projection, sums)
     if projected.rows != sums.moments.n:
-        replacement.discard(lake, featurizer, projected.files)
-        return _made_anew(lake, featurizer, settings, plan, sums, before, distribution, say)
+        replacement.discard(job.lake, job.featurizer, projected.files)
+        return make(_from_scratch(job, sums))
+    variances = solution.explained_variance
     model = Model(
         id=name,
-        featurizer=featurizer,
+        featurizer=job.featurizer,
         created_at=created_at,
-        features_version=plan.version,
+        features_version=job.plan.version,
         n=sums.moments.n,
-        rejected=plan.winners.rejected,
+        rejected=job.plan.winners.rejected,
         solver=solver,
         projection=projection,
-        explained_variance=solution.explained_variance,
+        explained_variance=variances,
         explained_variance_ratio=solution.explained_variance_ratio,
         labels=sums.labels.to_bytes(),
         moments=sums.moments.to_bytes() if sums.moments.full else None,
-        drift=_drift(before, former, projection, solution, sums, projected, plan),
+        drift=_drift(job.plan, before, former, projection, variances, sums, projected),
         parent=before.id if before else None,
-        run_card=_run_card(settings, plan, sums, solution, why_solver, times, distribution),
+        run_card=_run_card(job, sums, solution, why_solver),
     )
-    models.append(lake, model)
-    replacement.publish(lake, featurizer, model.id, model.features_version, projected.files)
+    models.append(job.lake, model)
+    replacement.publish(job.lake, job.featurizer, model.id, model.features_version, projected.files)
     return Made(model, (*solution.notes, *_notes(sums)))
 
 
-def _made_anew(
-    lake: LakePaths,
-    featurizer: str,
-    settings: Settings,
-    plan: Plan,
-    sums: Sums,
-    before: Model | None,
-    distribution: Distribution,
-    say: Say,
-) -> Made | None:
-    """Begin again with a full pass: the moments are of other pictures than there are."""
+def _sums(job: Job, width: int, solver: str) -> Sums:
+    job.say(_sentence(job.plan))
+    with job.times.of("sums"):
+        sums = fit.sums(job.plan, width, solver, job.distribution)
+    if sums.why_full != job.plan.why_full:
+        job.say(f"full pass over {job.plan.winners.n:,} pictures: {sums.why_full}")
+    return sums
+
+
+def _from_scratch(job: Job, sums: Sums) -> Job:
+    """Return the same job with a full pass: the moments were of other pictures than there are."""
     if sums.why_full:
         raise replacement.Overtaken("the table held other pictures when it was read again")
     why = "the last model's moments were not of the pictures in the table"
-    return make(lake, featurizer, settings, replace(plan, why_full=why), before, distribution, say)
+    return replace(job, plan=replace(job.plan, why_full=why))
 
 
-def _projected(
-    lake: LakePaths,
-    featurizer: str,
-    model: str,
-    projection: Projection,
-    plan: Plan,
-    sums: Sums,
-    distribution: Distribution,
-) -> Projected:
-    added = plan.difference.added if plan.difference else ()
+def _projected(job: Job, model: str, projection: Projection, sums: Sums) -> Projected:
+    plan = job.plan
+    job.say(f"placing {plan.winners.n:,} pictures on {len(projection.basis):,} axes")
+    read = readings(plan.winners.parts, plan.difference.added if plan.difference else ())
     labels = frozenset(sums.labels.names)
-    read = readings(plan.winners.parts, added)
-    return replacement.project(lake, featurizer, model, projection, plan.version, read, labels, distribution)
+    with job.times.of("project"):
+        return replacement.project(
+            job.lake, job.featurizer, model, projection, plan.version, read, labels, job.distribution
+        )
 
 
-def _former(before: Model | None, solution: Solution, sums: Sums) -> NDArray[np.float64] | None:
-    """Return the axes of the model before, as directions in the new coordinates."""
+def _aligned(solution: Solution, before: Model | None, sums: Sums) -> tuple[Solution, NDArray[np.float64] | None]:
+    """Return the solution with the former axes where it has them, and these as directions in its coordinates."""
     if before is None:
-        return None
-    return alignment.in_new_units(
+        return solution, None
+    former = alignment.in_new_units(
         before.projection.basis, before.projection.scale, solution.scale, sums.moments.varying
     )
+    return alignment.aligned(solution, former, sums.moments.n), former
 
 
 def _after(lake: LakePaths, featurizer: str) -> datetime:
@@ -173,19 +173,18 @@ def _after(lake: LakePaths, featurizer: str) -> datetime:
 
 
 def _drift(
+    plan: Plan,
     before: Model | None,
     former: NDArray[np.float64] | None,
     projection: Projection,
-    solution: Solution,
+    explained_variance: NDArray[np.float64],
     sums: Sums,
     projected: Projected,
-    plan: Plan,
 ) -> dict[str, Any] | None:
     if before is None or former is None:
         return None
     told_apart = plan.difference is not None
-    variances = solution.explained_variance
-    return drift(before, former, projection, variances, sums.labels, projected, told_apart=told_apart)
+    return drift(before, former, projection, explained_variance, sums.labels, projected, told_apart=told_apart)
 
 
 def _sentence(plan: Plan) -> str:
@@ -207,19 +206,11 @@ def _notes(sums: Sums) -> tuple[str, ...]:
     return notes
 
 
-def _run_card(
-    settings: Settings,
-    plan: Plan,
-    sums: Sums,
-    solution: Solution,
-    why_solver: str,
-    times: Times,
-    distribution: Distribution,
-) -> dict[str, Any]:
-    last, difference = plan.last, plan.difference
+def _run_card(job: Job, sums: Sums, solution: Solution, why_solver: str) -> dict[str, Any]:
+    last, difference = job.plan.last, job.plan.difference
     incremental = not sums.why_full
     return {
-        "asked": asked(settings),
+        "asked": asked(job.settings),
         "kind": "incremental" if incremental else "full",
         "why": sums.why_full or None,
         "continues": last.id if last and incremental else None,
@@ -230,8 +221,8 @@ def _run_card(
         "other_labels": sums.labels.other,
         "solver": why_solver,
         "notes": [*solution.notes, *_notes(sums)],
-        "tasks": distribution.tasks,
-        "seconds": {step: round(seconds, 3) for step, seconds in times.seconds.items()},
+        "tasks": job.distribution.tasks,
+        "seconds": {step: round(seconds, 3) for step, seconds in job.times.seconds.items()},
         "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
         "python": platform.python_version(),
     }

@@ -4,19 +4,22 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
-from deltalake import CommitProperties, DeltaTable
+from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
 from conf.errors import StorageError, first_line
 from conf.lake import LakePaths
 from conf.tables import COMPONENTS, files_of, open_table
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,15 @@ class Publication:
         The version of `features` whose pictures they are.
     at : datetime
         When it was committed, or a takedown removed rows of it last.
+    knows : datetime
+        When the newest model was made that there was at its commit: one made later was never published.
     """
 
     version: int
     model: str
     features_version: int
     at: datetime
+    knows: datetime
 
 
 @dataclass(frozen=True)
@@ -76,11 +82,13 @@ def published(lake: LakePaths, featurizer: str) -> Publication | None:
     if not first.num_rows:
         return None
     at = datetime.fromtimestamp(_milliseconds(files) / 1000, UTC)
-    return Publication(table.version(), first["model"][0].as_py(), first["features_version"][0].as_py(), at)
+    model, features_version = (first[name][0].as_py() for name in ("model", "features_version"))
+    knows = _EPOCH + _MICROSECOND * (table.transaction_version(_application(featurizer)) or 0)
+    return Publication(table.version(), model, features_version, at, knows)
 
 
 def publish(
-    lake: LakePaths, featurizer: str, model: str, features_version: int, files: Sequence[Written], after: datetime
+    lake: LakePaths, featurizer: str, model: str, features_version: int, files: Sequence[Written], knows: datetime
 ) -> bool:
     """Replace the components of a featurizer by the rows of some files, in one commit.
 
@@ -88,8 +96,8 @@ def publish(
     ----------
     files
         Written into the featurizer's `folder`, each row of them of this model and version of features.
-    after
-        A moment before the publication, whatever the clock says: when the last model was made.
+    knows
+        When the newest model of the featurizer was made. It stays in the table's log, whatever rewrites the files.
 
     Returns
     -------
@@ -102,7 +110,7 @@ def publish(
         The table cannot be written.
     """
     place = lake.table(COMPONENTS)
-    now = max(int(time.time() * 1000), int(after.timestamp() * 1000) + 1)
+    now = int(time.time() * 1000)
     partition: dict[str, str | None] = {"featurizer": featurizer}
     try:
         table = open_table(place)
@@ -118,7 +126,11 @@ def publish(
             "append",
             table.schema(),
             list(COMPONENTS.partition_by),
-            commit_properties=CommitProperties(custom_metadata=facts, max_commit_retries=0),
+            commit_properties=CommitProperties(
+                custom_metadata=facts,
+                max_commit_retries=0,
+                app_transactions=[Transaction(_application(featurizer), (knows - _EPOCH) // _MICROSECOND)],
+            ),
         )
     except CommitFailedError:
         return False
@@ -130,6 +142,10 @@ def publish(
 def open_components(lake: LakePaths, version: int) -> ds.Dataset:
     """Return the components as a version of the table has them."""
     return DeltaTable(lake.table(COMPONENTS), version=version).to_pyarrow_dataset()
+
+
+def _application(featurizer: str) -> str:
+    return f"verger-components-{featurizer}"
 
 
 def _statistics(file: Written) -> str:

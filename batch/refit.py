@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from batch import fit, making, models, replacement, solvers
 from batch.distribution import Distribution, Here, OnSpark
+from batch.fit import Times
 from batch.model import Model
 from batch.parts import PartGone
 from batch.plan import Plan, plan
@@ -153,14 +154,18 @@ def _used(lake: LakePaths, model: Model, say: Say) -> Refit:
 def _attempt(lake: LakePaths, featurizer: str, settings: Settings, distribute: Distribute, say: Say) -> Refit:
     last, shown = models.newest(lake, featurizer), published(lake, featurizer)
     solver = solvers.choose(settings.solver, last.width)[0] if last else ""
-    planned = plan(lake, featurizer, last, solver, full=settings.full)
+    times = Times()
+    with times.of("plan"):
+        planned = plan(lake, featurizer, last, solver, full=settings.full)
     if planned.winners.n < _LEAST:
         return Refit(None, f"nothing to fit: {planned.winners.n} pictures have features, {_LEAST} are needed", False)
     if last and planned.unchanged and not settings.full and making.asked(settings) == last.run_card["asked"]:
         return _unchanged(lake, planned, last, shown, distribute, say)
     _check_memory(planned, settings, say)
     before = last if shown is None or last is None or shown.model == last.id else models.load(lake, shown.model)
-    made = making.make(lake, featurizer, settings, planned, before, distribute(), say)
+    with times.of("start"):
+        distribution = distribute()
+    made = making.make(making.Job(lake, featurizer, settings, planned, before, distribution, say, times))
     if made is None:
         return Refit(None, f"nothing to fit: the features of {planned.winners.n:,} pictures are all the same", False)
     return Refit(made.model, _sentence(made.model), True, made.notes)
@@ -170,7 +175,7 @@ def _unchanged(
     lake: LakePaths, planned: Plan, last: Model, shown: Publication | None, distribute: Distribute, say: Say
 ) -> Refit:
     """Publish the last model where a refit was cut off before it did; else there is nothing to do."""
-    if shown is not None and (shown.model == last.id or shown.at > last.created_at):
+    if shown is not None and (last.created_at <= shown.knows):
         return Refit(last, f"nothing new: {shown.model} is of the {planned.winners.n:,} pictures that there are", False)
     say(f"publishing {last.id}, which a refit that was cut off has left")
     replacement.replace_components(lake, last, planned.version, readings(planned.winners.parts, ()), distribute())

@@ -92,7 +92,7 @@ def publish(lake: LakePaths, featurizer: str, model: str, features_version: int,
 
 def _commit(lake: LakePaths, featurizer: str, model: str, features_version: int, files: Sequence[Written]) -> bool:
     made = models.summaries(lake, featurizer, ["created_at"])["created_at"].to_pylist()
-    return publication.publish(lake, featurizer, model, features_version, files, after=made[-1])
+    return publication.publish(lake, featurizer, model, features_version, files, knows=made[-1])
 
 
 def discard(lake: LakePaths, featurizer: str, files: Sequence[Written]) -> None:

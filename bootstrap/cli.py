@@ -80,6 +80,8 @@ def refit(resolved: Resolved, as_json: Annotated[bool, AS_JSON] = False) -> None
     """Refit standardisation and PCA, in proportion to what has changed, and publish every picture's components."""
     from batch import refit as leg
 
+    # As Ctrl-C does: Spark and its temporary files go with the process.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with terminal.live(quiet=as_json) as show:
         done = leg.run(resolved.settings, say=show.say)
     feature_space.refitted(done, as_json)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
@@ -18,6 +19,8 @@ from streaming.commands.requests import Answer
 
 # A running micro-batch's files are not committed yet: nobody but their age tells them from what was left behind.
 _RUNNING = timedelta(hours=24)
+# A featurizer that was not refitted for so long may have been abandoned; its next refit reads the whole table.
+_REFITTED = timedelta(days=30)
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ def keep_up(lake: LakePaths, vacuum_days: float, rows_per_file: int, now: dateti
     merged = upkeep.compact_rows(arrivals, rows_per_file)
     merged += sum(upkeep.compact(features, featurizer=each) for each in featurized(lake))
     deleted = trimmed = 0
-    for place, version in ((arrivals, needed), (features, _modelled(lake))):
+    for place, version in ((arrivals, needed), (features, _modelled(lake, now))):
         trimmed += upkeep.trim_log(place, version)
         before = now - timedelta(days=vacuum_days)
         latest = now - _RUNNING if queries_run else now
@@ -117,15 +120,18 @@ def _clean_components(lake: LakePaths, before: datetime, due: datetime | None, n
         return upkeep.clean(lake.table(COMPONENTS), before, due, now)
 
 
-def _modelled(lake: LakePaths) -> int | None:
-    """Return the oldest version of features that a featurizer's newest model was made of, None without models."""
+def _modelled(lake: LakePaths, now: datetime) -> int | None:
+    """Return the oldest version of features since which a refit goes on, None without models of late."""
     place = lake.table(MODELS)
     try:
-        models = open_table(place).to_pyarrow_dataset().to_table(columns=["featurizer", "features_version"])
+        models = (
+            open_table(place).to_pyarrow_dataset().to_table(columns=["featurizer", "features_version", "created_at"])
+        )
     except TableNotFoundError:
         return None
     except (DeltaError, OSError, LakeError) as error:
         raise StorageError(f"{place} cannot be read: {first_line(error)}") from error
-    newest = models.group_by("featurizer").aggregate([("features_version", "max")])
+    of_late = models.filter(pc.greater(models["created_at"], pa.scalar(now - _REFITTED)))
+    newest = of_late.group_by("featurizer").aggregate([("features_version", "max")])
     oldest: int | None = pc.min(newest["features_version_max"]).as_py()
     return oldest

@@ -14,6 +14,7 @@ from deltalake import DeltaTable
 
 from batch.projecting import SCHEMA
 from batch.publication import Publication, Written, folder, open_components, publish, published
+from conf import upkeep
 from conf.deletion import delete_pictures
 from conf.errors import StorageError
 from conf.lake import LakePaths
@@ -51,10 +52,10 @@ def write(lake: LakePaths, name: str, *uris: str, model: str, featurizer: str = 
     return Written(name, path.stat().st_size, len(rows))
 
 
-def put(lake: LakePaths, model: str, *uris: str, featurizer: str = ONE, after: datetime = MORNING) -> bool:
+def put(lake: LakePaths, model: str, *uris: str, featurizer: str = ONE, knows: datetime = MORNING) -> bool:
     """Publish a model for some pictures, each in a file of its own."""
     files = [write(lake, f"{model}-{uri}.parquet", uri, model=model, featurizer=featurizer) for uri in uris]
-    return publish(lake, featurizer, model, 3, files, after)
+    return publish(lake, featurizer, model, 3, files, knows)
 
 
 def rows(lake: LakePaths, version: int | None = None) -> Rows:
@@ -154,20 +155,32 @@ class TestPublished:
     def test_model_and_version_of_what_is_published(self, lake: LakePaths) -> None:
         """Of one featurizer."""
         put(lake, "m1", "a")
-        put(lake, "m2", "a", featurizer=OTHER)
+        put(lake, "m2", "a", featurizer=OTHER, knows=MORNING + timedelta(days=1))
         start = datetime.now(UTC)
         shown = published(lake, ONE)
         assert shown is not None
-        assert shown == Publication(2, "m1", 3, shown.at)
+        assert shown == Publication(2, "m1", 3, shown.at, MORNING)
         assert start - timedelta(minutes=1) < shown.at <= start
 
-    def test_it_is_later_than_its_model_though_the_clock_was_set_back(self, lake: LakePaths) -> None:
-        """Else it would seem that the model was never published."""
-        tomorrow = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1, microseconds=999_999)
-        put(lake, "m1", "a", after=tomorrow)
+    def test_which_models_there_were_is_not_forgotten(self, lake: LakePaths) -> None:
+        """To the microsecond; though a takedown rewrites the files, and the log is trimmed to a checkpoint."""
+        newest = MORNING + timedelta(microseconds=123_457)
+        put(lake, "m1", "a", "b", knows=newest)
+        delete_pictures(lake.table(COMPONENTS), ["a"])
+        upkeep.forget_log(lake.table(COMPONENTS), datetime.now(UTC) + timedelta(days=1))
         shown = published(lake, ONE)
         assert shown is not None
-        assert shown.at > tomorrow
+        assert shown.knows == newest
+
+    @pytest.mark.parametrize("later", [0, 1, -1])
+    def test_a_model_is_published_again(self, later: int, lake: LakePaths) -> None:
+        """With no newer model than before, with one, or with fewer as after a look at another lake's clock."""
+        put(lake, "m1", "a")
+        put(lake, "m2", "a")
+        assert put(lake, "m1", "a", knows=MORNING + timedelta(seconds=later))
+        shown = published(lake, ONE)
+        assert shown is not None
+        assert (shown.model, shown.knows) == ("m1", MORNING + timedelta(seconds=later))
 
     def test_a_takedown_of_the_first_rows_leaves_the_publication(self, lake: LakePaths) -> None:
         """What is published is told by any row that is left; none is left of the whole file here."""
@@ -199,15 +212,15 @@ def test_polars_reads_components_and_features(refitted: Field) -> None:
 
 
 def test_duckdb_reads_components_and_features_over_arrow(refitted: Field) -> None:
-    """As the README shows: Arrow hands the columns over, nothing is copied to a file."""
-    lake = refitted.paths.root
+    """As the README shows: it finds datasets of Arrow by the names of variables."""
+    placed = DeltaTable(refitted.paths.table(COMPONENTS)).to_pyarrow_dataset()
+    described = DeltaTable(refitted.paths.table(FEATURES)).to_pyarrow_dataset()
+    assert placed.count_rows() < described.count_rows()
     with duckdb.connect() as connection:
-        for name in ("components", "features"):
-            connection.register(name, DeltaTable(f"{lake}/{name}").to_pyarrow_dataset())
         found = connection.sql(
-            "SELECT label, count(*), avg(components[1]) FROM components "
-            "JOIN features USING (uri, e_tag, landed_at, label, featurizer) "
-            "WHERE rejection IS NULL AND len(features) = 6 GROUP BY label ORDER BY label"
+            "SELECT placed.label, count(*), avg(components[1]) FROM placed "
+            "JOIN described USING (uri, e_tag, landed_at, featurizer) "
+            "WHERE rejection IS NULL AND len(features) = 6 GROUP BY ALL ORDER BY ALL"
         ).fetchall()
     expected = [row["components"][0] for row in refitted.rows(COMPONENTS)]
     assert [(label, count) for label, count, _ in found] == [("a", 4), ("b", 4), ("c", 4)]

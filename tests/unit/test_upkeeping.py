@@ -7,11 +7,13 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from conf.tables import ARRIVALS, FEATURES, Table
+from conf import lease
+from conf.tables import ARRIVALS, COMPONENTS, FEATURES, Table
 from streaming.arrivals import Arrivals
 from streaming.commands import requests, takedown
 from streaming.commands.selection import Selection
 from streaming.upkeeping import keep_up, needs_pause, prepare
+from tests.unit.fields import Field
 from tests.unit.lakes import ONE, OTHER, Orchard
 
 NOW = datetime.now(UTC)
@@ -84,11 +86,46 @@ def test_the_oldest_checkpoint_keeps_arrivals(orchard: Orchard, version: int, de
 def test_the_oldest_of_the_newest_models_keeps_features(orchard: Orchard, newest: int, deleted: int) -> None:
     """A refit reads what changed since it."""
     models = [(ONE, 0), (ONE, newest), (OTHER, 2)]
-    rows = [{"featurizer": featurizer, "features_version": version} for featurizer, version in models]
+    rows = [{"featurizer": each, "features_version": version, "created_at": NOW} for each, version in models]
     write_deltalake(str(orchard.paths.root / "models"), pa.Table.from_pylist(rows))
     aged(orchard, FEATURES, 1, 3)
     aged(orchard, FEATURES, 2, -1)
     assert keep_up(orchard.paths, 0, 5000, LATER, queries_run=False).facts["deleted"] == deleted
+
+
+def test_a_model_that_is_long_without_a_successor_keeps_nothing(orchard: Orchard) -> None:
+    """Else the last refit of a featurizer that nobody streams any more would keep features for ever."""
+    row = {"featurizer": ONE, "features_version": 1, "created_at": NOW - timedelta(days=31)}
+    write_deltalake(str(orchard.paths.root / "models"), pa.Table.from_pylist([row]))
+    aged(orchard, FEATURES, 1, 31)
+    aged(orchard, FEATURES, 2, -1)
+    assert keep_up(orchard.paths, 0, 5000, LATER, queries_run=False).facts["deleted"] == 3
+
+
+def test_a_due_takedown_leaves_no_component_either(tmp_path: Path) -> None:
+    """Those that a refit published before are gone, with their files; while one runs, the next round sees to it."""
+    field = Field(tmp_path / "lake")
+    uris = [f"file:///landing/{name}.jpg" for name in ("anna", "otto", "zoe", "max")]
+    field.arrive(*uris)
+    field.grow(*uris)
+    field.refit()
+    request = requests.forget(Selection((ANNA,)))
+    takedown.forget(request, field.paths, Arrivals(field.paths.table(ARRIVALS)), 0, lambda: datetime.now(UTC))
+    assert field.uris(COMPONENTS) == sorted(uris[1:])
+    with lease.hold(field.paths.lease("refit")):
+        keep_up(field.paths, 14, 5000, datetime.now(UTC), queries_run=False)
+    assert naming(field) == {"components"}
+    keep_up(field.paths, 14, 5000, datetime.now(UTC), queries_run=False)
+    assert naming(field) == set()
+    assert field.refit().written
+    assert field.uris(COMPONENTS) == sorted(uris[1:])
+
+
+def naming(orchard: Orchard) -> set[str]:
+    """Give the tables of which a file names the picture."""
+    root = orchard.paths.root
+    found = [path for path in root.rglob("*") if path.is_file() and b"anna" in path.read_bytes()]
+    return {path.relative_to(root).parts[0] for path in found}
 
 
 def test_a_due_takedown_comes_first(orchard: Orchard) -> None:
@@ -102,8 +139,7 @@ def test_a_due_takedown_comes_first(orchard: Orchard) -> None:
     assert not needs_pause(paths, now + timedelta(days=2))
     keep_up(paths, 14, 5000, now, queries_run=False)
     assert (files(orchard, ARRIVALS), files(orchard, FEATURES)) == (0, 0)
-    naming = [path for path in paths.root.rglob("*") if path.is_file() and b"anna" in path.read_bytes()]
-    assert naming == []
+    assert naming(orchard) == set()
     assert keep_up(paths, 14, 5000, now, queries_run=False).facts["deleted"] == 0
     orchard.featurize(OTTO)
     assert orchard.uris(ARRIVALS) == orchard.uris(FEATURES) == [OTTO]
