@@ -174,7 +174,7 @@ class TestPublished:
 
     @pytest.mark.parametrize("later", [0, 1, -1])
     def test_a_model_is_published_again(self, later: int, lake: LakePaths) -> None:
-        """With no newer model than before, with one, or with fewer as after a look at another lake's clock."""
+        """With no newer model than before, with one, or with older ones only, as where the table was made anew."""
         put(lake, "m1", "a")
         put(lake, "m2", "a")
         assert put(lake, "m1", "a", knows=MORNING + timedelta(seconds=later))
