@@ -5,12 +5,9 @@ formula begins with an apostrophe (OWASP, CSV Injection): whoever needs texts as
 """
 
 import json
-import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Literal
-from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
@@ -20,9 +17,10 @@ import pyarrow.parquet as pq
 
 from batch import models
 from batch.parts import PartGone, read
-from batch.publication import published
+from batch.publication import current
 from batch.winners import snapshot
-from conf.errors import LakeError, StorageError, UsageError, first_line
+from conf.errors import StorageError, UsageError
+from conf.files import written_whole
 from conf.lake import LakePaths
 from conf.tables import COMPONENTS
 from conf.uris import folder_of
@@ -60,9 +58,9 @@ def components(lake: LakePaths, featurizer: str, form: Form, out: str | Path) ->
     if form not in _WRITERS:
         raise UsageError(f"--format {form}: it is one of {', '.join(_WRITERS)}")
     for _ in range(_TRIES):
-        version, _ = _published(lake, featurizer)
+        version = current(lake, featurizer).version
         try:
-            with whole(out) as file:
+            with written_whole(place_of(out), "out") as file:
                 return _WRITERS[form](file, _batches(lake, featurizer, version))
         except PartGone:
             continue
@@ -91,7 +89,7 @@ def model(lake: LakePaths, featurizer: str, model_id: str, out: str | Path) -> s
     StorageError
         The file cannot be written.
     """
-    wanted = models.meant(lake, featurizer, model_id) if model_id else _published(lake, featurizer)[1]
+    wanted = models.meant(lake, featurizer, model_id) if model_id else current(lake, featurizer).model
     found = models.load(lake, wanted)
     about = {
         "model": found.id,
@@ -102,7 +100,7 @@ def model(lake: LakePaths, featurizer: str, model_id: str, out: str | Path) -> s
         "solver": found.solver,
         "formula": FORMULA,
     }
-    with whole(out) as file:
+    with written_whole(place_of(out), "out") as file:
         np.savez(
             file,
             mean=found.projection.mean,
@@ -113,37 +111,6 @@ def model(lake: LakePaths, featurizer: str, model_id: str, out: str | Path) -> s
             about=np.array(json.dumps(about)),
         )
     return found.id
-
-
-@contextmanager
-def whole(out: str | Path) -> Iterator[IO[bytes]]:
-    """Give a file to write that takes the place of `out` once it is complete; else `out` stays as it was.
-
-    Raises
-    ------
-    UsageError
-        `out` is empty, no file, or not on this machine.
-    StorageError
-        It cannot be written.
-    """
-    path = place_of(out)
-    temporary = path.with_name(f".{uuid4().hex}")
-    try:
-        if path.is_dir():
-            raise UsageError(f"--out {path} is a folder: name a file in it")
-        if path.exists() and not path.is_file():
-            raise UsageError(f"--out {path} is a device or pipe: name a file")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("xb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise StorageError(f"--out {path} cannot be written: {error.strerror or first_line(error)}") from error
 
 
 def place_of(out: str | Path) -> Path:
@@ -158,16 +125,6 @@ def place_of(out: str | Path) -> Path:
     if not str(out):
         raise UsageError("--out is empty: give a path or file:// URI")
     return folder_of(str(out), "out")
-
-
-def _published(lake: LakePaths, featurizer: str) -> tuple[int, str]:
-    """Return the version of the published components, and their model."""
-    shown = published(lake, featurizer)
-    if shown is None:
-        raise LakeError(
-            f"{lake.root} has no components of {featurizer} yet: `verger refit --lake {lake.root}` makes them"
-        )
-    return shown.version, shown.model
 
 
 def _batches(lake: LakePaths, featurizer: str, version: int) -> Iterator[pa.RecordBatch]:

@@ -14,7 +14,7 @@ from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
-from conf.errors import StorageError, first_line
+from conf.errors import LakeError, StorageError, first_line
 from conf.lake import LakePaths
 from conf.tables import COMPONENTS, files_of, open_table
 
@@ -85,6 +85,21 @@ def published(lake: LakePaths, featurizer: str) -> Publication | None:
     model, features_version = (first[name][0].as_py() for name in ("model", "features_version"))
     knows = _EPOCH + _MICROSECOND * (table.transaction_version(_application(featurizer)) or 0)
     return Publication(table.version(), model, features_version, at, knows)
+
+
+def current(lake: LakePaths, featurizer: str) -> Publication:
+    """Return what is published of a featurizer.
+
+    Raises
+    ------
+    LakeError
+        Nothing is.
+    """
+    shown = published(lake, featurizer)
+    if shown is None:
+        mend = f"`verger refit --lake {lake.root}` makes them"
+        raise LakeError(f"{lake.root} has no components of {featurizer} yet: {mend}")
+    return shown
 
 
 def publish(

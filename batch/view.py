@@ -15,10 +15,10 @@ from batch import changes, models, publication
 from batch.changes import FeedGone
 from batch.model import Model
 from batch.parts import Part, PartGone, read, read_placed
-from batch.publication import Publication, published
+from batch.publication import Publication, current
 from batch.vectors import lists, vectors
 from batch.winners import snapshot, winners
-from conf.errors import LakeError, StorageError
+from conf.errors import StorageError
 from conf.lake import LakePaths
 from conf.tables import COMPONENTS, FEATURES
 
@@ -119,11 +119,7 @@ def frame(spark: SparkSession, lake: LakePaths, featurizer: str) -> DataFrame:
 
 
 def _view(lake: LakePaths, featurizer: str) -> View:
-    shown = published(lake, featurizer)
-    if shown is None:
-        raise LakeError(
-            f"{lake.root} has no components of {featurizer} yet: `verger refit --lake {lake.root}` makes them"
-        )
+    shown = current(lake, featurizer)
     model = models.load(lake, shown.model)
     now = snapshot(lake.table(FEATURES), featurizer)
     try:

@@ -1,17 +1,51 @@
-"""Small files of the lake, written whole or not at all."""
+"""Small files of the lake, and files for people, written whole or not at all."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 from uuid import uuid4
+
+from conf.errors import StorageError, UsageError, first_line
 
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write under another name, flush to disk, then rename: `path` holds all of `content` or what it held before."""
+    with _replacing(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def written_whole(path: Path, setting: str) -> Iterator[IO[bytes]]:
+    """Give a file to write that takes the place of `path` once it is complete; else that stays as it was.
+
+    Raises
+    ------
+    UsageError
+        What the setting names is no file.
+    StorageError
+        It cannot be written.
+    """
+    try:
+        if path.is_dir():
+            raise UsageError(f"--{setting} {path} is a folder: name a file in it")
+        if path.exists() and not path.is_file():
+            raise UsageError(f"--{setting} {path} is a device or pipe: name a file")
+        with _replacing(path) as file:
+            yield file
+    except OSError as error:
+        raise StorageError(f"--{setting} {path} cannot be written: {error.strerror or first_line(error)}") from error
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[IO[bytes]]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}")
+    # Its own name may be as long as a name can be.
+    temporary = path.with_name(f".{uuid4().hex}")
     try:
         with temporary.open("xb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

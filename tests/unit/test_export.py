@@ -11,6 +11,7 @@ from batch import export, models, parts
 from batch.parts import PartGone
 from batch.refit import refit
 from conf.errors import LakeError, StorageError, UsageError, VergerError
+from conf.files import written_whole
 from conf.settings import Settings
 from conf.tables import COMPONENTS, FEATURES, MODELS, ensure
 from conf.uris import uri_of
@@ -181,7 +182,7 @@ class TestTheFile:
         """Named by a path or a URI."""
         out = tmp_path / "a b" / "ü" / "out"
         for place in (out, str(out), uri_of(out)):
-            with export.whole(place) as file:
+            with written_whole(export.place_of(place), "out") as file:
                 file.write(str(place).encode())
             assert out.read_text() == str(place)
         assert list(out.parent.iterdir()) == [out]
@@ -192,7 +193,7 @@ class TestTheFile:
         out.write_text("before")
 
         def fail() -> None:
-            with export.whole(out) as file:
+            with written_whole(export.place_of(out), "out") as file:
                 file.write(b"half")
                 raise VergerError("halfway")
 
@@ -211,13 +212,13 @@ class TestTheFile:
     )
     def test_what_is_no_file(self, out: str, why: str) -> None:
         """The mend is in the message."""
-        with pytest.raises(UsageError, match=why), export.whole(out):
+        with pytest.raises(UsageError, match=why), written_whole(export.place_of(out), "out"):
             pass
 
     def test_what_cannot_be_written(self, tmp_path: Path) -> None:
         """One line that names it."""
         (tmp_path / "file").write_text("")
-        broken = export.whole(tmp_path / "file" / "out")
+        broken = written_whole(export.place_of(tmp_path / "file" / "out"), "out")
         with pytest.raises(StorageError, match=r"--out .*file/out cannot be written: ") as raised, broken:
             pass
         assert "\n" not in str(raised.value)

@@ -2,7 +2,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 import verger
@@ -12,6 +14,7 @@ from conf.uris import uri_of
 from streaming.arrivals import Arrivals
 from streaming.commands import requests, takedown
 from streaming.commands.selection import Selection
+from tests.unit.fields import Field
 from tests.unit.lakes import MORNING, ONE, OTHER, Orchard, seconds
 
 
@@ -250,3 +253,39 @@ def test_a_report_that_cannot_be_read_is_none(orchard: Orchard, lake: verger.Lak
     report.parent.mkdir()
     report.write_text("{")
     assert lake.status()["last_report"] is None
+
+
+def test_a_refitted_lake_gives_components_view_models_and_neighbours(tmp_path: Path) -> None:
+    """As tables; the view holds what has come since, the components do not."""
+    field = Field(tmp_path / "lake")
+    field.grow(*(f"file:///p/{number}.jpg" for number in range(20)))
+    first = field.refit(components=2)
+    field.grow("file:///p/new.jpg", at=60)
+    lake = verger.open(str(field.paths.root))
+    assert lake.components().num_rows == 20
+    assert lake.view()["source"].value_counts().to_pylist() == [
+        {"values": "batch", "counts": 20},
+        {"values": "provisional", "counts": 1},
+    ]
+    assert first.model is not None
+    assert lake.models().select(["model", "published"]).to_pylist() == [{"model": first.model.id, "published": True}]
+    model = lake.model()
+    assert (model.id, lake.model(model.id[:8]).id) == (first.model.id, first.model.id)
+    placed = model.projection.components(np.array(field.counting()["file:///p/new.jpg"], np.float32)[None])
+    shown = lake.view().filter(pc.equal(lake.view()["uri"], "file:///p/new.jpg"))["components"].to_pylist()
+    np.testing.assert_allclose(shown, placed, rtol=1e-6)
+    assert (
+        lake.similar("/p/new.jpg", k=3)["uri"].to_pylist() == lake.similar("file:///p/new.jpg", k=3)["uri"].to_pylist()
+    )
+    assert lake.status()["featurizers"][0]["model"]["model"] == first.model.id
+
+
+def test_before_the_first_refit_the_view_says_so(tmp_path: Path) -> None:
+    """With the command that makes one."""
+    field = Field(tmp_path / "lake")
+    field.grow("a")
+    lake = verger.open(str(field.paths.root))
+    assert lake.models().num_rows == 0
+    for ask in (lake.view, lake.components, lake.model, lambda: lake.similar("/a")):
+        with pytest.raises(verger.LakeError, match=r"no components of .* yet: `verger refit --lake .*` makes them"):
+            ask()
