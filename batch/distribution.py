@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import pyarrow as pa
 
+from batch.parts import PartGone
+from conf.errors import StorageError
+
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 _FAN_IN = 8
+# What a worker finds out about the world, and how Python writes that below a trace.
+_TOLD = {f"{each.__module__}.{each.__name__}": each for each in (PartGone, StorageError)}
+_RAISED = re.compile(rf"^({'|'.join(map(re.escape, _TOLD))}): (.*)$", re.MULTILINE)
 Share = TypeVar("Share")
 # A generator of record batches; a module's function or a `functools.partial` of one, as it travels to other processes.
 Work = Callable[[Share], Iterator[pa.RecordBatch]]
@@ -70,7 +78,8 @@ class OnSpark:
 
     def rows(self, work: Work[Share], shares: Sequence[Share], schema: pa.Schema) -> pa.Table:
         """Return the rows of all tasks."""
-        return self._dealt(work, shares, schema).toArrow()
+        with _as_raised():
+            return self._dealt(work, shares, schema).toArrow()
 
     def combined(self, work: Work[Share], combine: Combine, shares: Sequence[Share], schema: pa.Schema) -> pa.Table:
         """Return the one row that the rows of all tasks make."""
@@ -82,7 +91,8 @@ class OnSpark:
             slots = frame.withColumn("slot", F.spark_partition_id() % partitions)
             frame = slots.repartitionById(partitions, "slot").drop("slot")
             frame = frame.mapInArrow(_combining(combine), _spark_type(schema))
-        return frame.toArrow()
+        with _as_raised():
+            return frame.toArrow()
 
     def _dealt(self, work: Work[Share], shares: Sequence[Share], schema: pa.Schema) -> DataFrame:
         def run(numbers: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -92,6 +102,22 @@ class OnSpark:
 
         # A partition for each share: the one row in it is the share's number.
         return self.spark.range(0, len(shares), 1, len(shares)).mapInArrow(run, _spark_type(schema))  # type: ignore[arg-type]
+
+
+@contextmanager
+def _as_raised() -> Iterator[None]:
+    """Raise what a worker raised as what it was: Spark tells of it in the last line of a text."""
+    from pyspark.errors.exceptions.captured import PythonException
+
+    try:
+        yield
+    except PythonException as error:
+        # Its text as such: `str` asks the JVM.
+        told = _RAISED.findall(error._desc or "")
+        if not told:
+            raise
+        name, text = told[-1]
+        raise _TOLD[name](text) from error
 
 
 def _combining(combine: Combine) -> Any:

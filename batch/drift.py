@@ -43,7 +43,7 @@ def drift(
     projected
         What projecting all rows on the new axes lost.
     told_apart
-        Whether it is known which rows are new since `before`.
+        Whether it is known which rows are new since `before`; else all are measured as old ones.
 
     Returns
     -------
@@ -64,12 +64,12 @@ def drift(
         "mean_shift": _rms(shift),
         "mean_shift_max": float(np.abs(shift).max(initial=0)),
         **_errors(projected.all),
-        "labels": _by_label(before, labels, projected.labels),
+        "labels": _by_label(before, labels, projected.labels, told_apart),
     }
 
 
 def _by_label(
-    before: Model, labels: LabelMeans, losses: Mapping[str | None, Losses]
+    before: Model, labels: LabelMeans, losses: Mapping[str | None, Losses], told_apart: bool
 ) -> list[dict[str, str | int | float | None]]:
     former = LabelMeans.from_bytes(before.labels)
     means = dict(zip(former.names, former.means, strict=True))
@@ -77,7 +77,7 @@ def _by_label(
         {
             "label": name,
             "n": int(count),
-            "new": losses[name].rows[True] if name in losses else None,
+            "new": losses[name].rows[True] if told_apart and name in losses else None,
             "mean_shift": _rms(_shift(mean, means[name], before)) if name in means else None,
             **(_errors(losses[name]) if name in losses else {"error_old": None, "error_new": None}),
         }

@@ -74,6 +74,12 @@ class Job:
     say: Say
     times: Times
 
+    @property
+    def told_apart(self) -> bool:
+        """Whether it is known which pictures are new since `before`: it is since the last model, often the same."""
+        last, before = self.plan.last, self.before
+        return self.plan.difference is not None and last is not None and before is not None and before.id == last.id
+
 
 def make(job: Job) -> Made | None:
     """Fit a model, append it to the table, and publish every picture's components.
@@ -119,7 +125,7 @@ def make(job: Job) -> Made | None:
         explained_variance_ratio=solution.explained_variance_ratio,
         labels=sums.labels.to_bytes(),
         moments=sums.moments.to_bytes() if sums.moments.full else None,
-        drift=_drift(job.plan, before, former, projection, variances, sums, projected),
+        drift=_drift(job, before, former, projection, variances, sums, projected),
         parent=before.id if before else None,
         run_card=_run_card(job, sums, solution, why_solver),
     )
@@ -148,7 +154,7 @@ def _from_scratch(job: Job, sums: Sums) -> Job:
 def _projected(job: Job, model: str, projection: Projection, sums: Sums) -> Projected:
     plan = job.plan
     job.say(f"placing {plan.winners.n:,} pictures on {len(projection.basis):,} axes")
-    read = readings(plan.winners.parts, plan.difference.added if plan.difference else ())
+    read = readings(plan.winners.parts, plan.difference.added if plan.difference and job.told_apart else ())
     labels = frozenset(sums.labels.names)
     with job.times.of("project"):
         return replacement.project(
@@ -173,7 +179,7 @@ def _after(lake: LakePaths, featurizer: str) -> datetime:
 
 
 def _drift(
-    plan: Plan,
+    job: Job,
     before: Model | None,
     former: NDArray[np.float64] | None,
     projection: Projection,
@@ -183,8 +189,7 @@ def _drift(
 ) -> dict[str, Any] | None:
     if before is None or former is None:
         return None
-    told_apart = plan.difference is not None
-    return drift(before, former, projection, explained_variance, sums.labels, projected, told_apart=told_apart)
+    return drift(before, former, projection, explained_variance, sums.labels, projected, told_apart=job.told_apart)
 
 
 def _sentence(plan: Plan) -> str:

@@ -158,6 +158,6 @@ def from_row(row: Mapping[str, Any]) -> Model:
 
 
 def id_of(created_at: datetime, projection: Projection) -> str:
-    """Return the id of a model: the second of its making, and a hash of its axes."""
-    what = hashlib.sha256(projection.basis.tobytes() + projection.mean.tobytes())
+    """Return the id of a model: the second of its making, and a hash of the moment and of its axes."""
+    what = hashlib.sha256(projection.basis.tobytes() + projection.mean.tobytes() + created_at.isoformat().encode())
     return f"{created_at:%Y%m%dT%H%M%S}-{what.hexdigest()[:6]}"

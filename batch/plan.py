@@ -45,7 +45,9 @@ class Plan:
     @property
     def unchanged(self) -> bool:
         """Whether no picture has changed since the last model."""
-        return self.difference is not None and not self.difference.removed and not self.difference.added
+        if self.last is None or self.difference is None or self.difference.removed or self.difference.added:
+            return False
+        return _counted(self.last, self.difference) == self.winners.n
 
 
 def plan(lake: LakePaths, featurizer: str, last: Model | None, solver: str, *, full: bool) -> Plan:
@@ -86,11 +88,16 @@ def _why_full(last: Model, found: Winners, difference: Difference, solver: str, 
         return f"the {solver} solver reads the whole table"
     if last.moments is None:
         return f"the last model was made by the {last.solver} solver, which leaves no moments"
-    if difference.n_removed + difference.n_added > found.n // 2:
+    if max(difference.n_removed, difference.n_added) > found.n // 2:
         return "most pictures have changed"
     if last.run_card.get("increments", 0) >= _MOST_INCREMENTS:
         return f"the last {_MOST_INCREMENTS} refits built on one another"
-    counted = last.n + last.run_card.get("unusable", 0) - difference.n_removed + difference.n_added
+    counted = _counted(last, difference)
     if counted != found.n:
         return f"{counted:,} pictures by the changes since the last model, and {found.n:,} in the table"
     return ""
+
+
+def _counted(last: Model, difference: Difference) -> int:
+    """Return how many pictures there are by the last model and what has changed since."""
+    return int(last.n + last.run_card.get("unusable", 0) - difference.n_removed + difference.n_added)

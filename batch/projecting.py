@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from batch.model import Projection
 from batch.parts import Part, read
 from batch.publication import Written
 from batch.vectors import lists, vectors
+from conf.errors import StorageError, first_line
 from conf.tables import COMPONENTS
 
 _PASSED_ON = ("uri", "e_tag", "landed_at", "label")
@@ -121,6 +123,8 @@ def project(readings: Sequence[Reading], work: Work) -> Iterator[pa.RecordBatch]
     ------
     PartGone
         A file of features is not there any more.
+    StorageError
+        A file cannot be read or written.
     """
     done = Projected()
     writer = _Writer(Path(work.folder))
@@ -129,6 +133,9 @@ def project(readings: Sequence[Reading], work: Work) -> Iterator[pa.RecordBatch]
             for batch in read(reading.part, (*_PASSED_ON, "features")):
                 writer.add(_placed(batch, reading.new, work, done))
         done.files = writer.close()
+    except OSError as error:
+        writer.discard()
+        raise StorageError(f"{work.folder} cannot be written: {first_line(error)}") from error
     except BaseException:
         writer.discard()
         raise
@@ -191,6 +198,7 @@ class _Writer:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._begun: list[Path] = []
         self._files: list[Written] = []
         self._waiting: list[pa.RecordBatch] = []
         self._waiting_bytes = 0
@@ -214,11 +222,12 @@ class _Writer:
 
     def discard(self) -> None:
         """Delete what was written."""
-        if self._open:
-            self._open.close()
-            self._path.unlink(missing_ok=True)
-        for each in self._files:
-            (self._folder / each.name).unlink(missing_ok=True)
+        # A disk that is full does not take the end of a file either.
+        with suppress(OSError):
+            if self._open:
+                self._open.close()
+        for path in self._begun:
+            path.unlink(missing_ok=True)
 
     def _write(self) -> None:
         if not self._waiting:
@@ -226,6 +235,7 @@ class _Writer:
         if self._open is None:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._path = self._folder / f"part-{uuid4()}.zstd.parquet"
+            self._begun.append(self._path)
             # Numbers that look random do not compress, and cost a dictionary's search.
             self._open = pq.ParquetWriter(
                 self._path, SCHEMA, compression="zstd", use_dictionary=["label", "model", "features_version"]

@@ -29,6 +29,10 @@ BATCH, PROVISIONAL = "batch", "provisional"
 SCHEMA = pa.schema([*COMPONENTS.schema, pa.field("source", pa.string(), nullable=False)])
 _VERSION = ("uri", "e_tag", "landed_at")
 _TRIES = 5
+# Which versions of pictures have features, in which part, at which place.
+_PLACED = pa.schema(
+    [*(FEATURES.schema.field(name) for name in _VERSION), ("part", pa.int64()), ("position", pa.int64())]
+)
 _NO_URIS = pa.array([], pa.string())
 
 
@@ -137,7 +141,7 @@ def _compared(
     lake: LakePaths, shown: Publication, parts: Sequence[Part], featurizer: str
 ) -> tuple[list[Part], pa.Array]:
     """Find without a change feed what differs: hold every picture that counts against every published one."""
-    counting = pa.concat_tables([_identities(number, part) for number, part in enumerate(parts)])
+    counting = pa.concat_tables([_PLACED.empty_table(), *(_identities(*each) for each in enumerate(parts))])
     mine = ds.field("featurizer") == featurizer
     components = publication.open_components(lake, shown.version).to_table(columns=list(_VERSION), filter=mine)
     new = counting.join(components, list(_VERSION), join_type="left anti")
@@ -157,11 +161,8 @@ def _identities(number: int, part: Part) -> pa.Table:
     """Return the versions of the pictures of a part that have features, and where they lie."""
     found = [
         pa.table(
-            {
-                **{name: batch.column(name) for name in _VERSION},
-                "part": pa.repeat(pa.scalar(number), batch.num_rows),
-                "position": places,
-            }
+            [*(batch.column(name) for name in _VERSION), pa.repeat(pa.scalar(number), batch.num_rows), places],
+            schema=_PLACED,
         ).filter(pc.is_null(batch.column("rejection")))
         for places, batch in read_placed(part, (*_VERSION, "rejection"))
     ]

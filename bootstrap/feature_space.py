@@ -48,7 +48,8 @@ def drift_line(drift: Mapping[str, Any]) -> str:
     if drift["principal_angles"]:
         parts.append(f"half of the axes turned by less than {statistics.median(drift['principal_angles']):.2g}°")
     if drift["error_old"] is not None:
-        lost = f"off the axes: {100 * drift['error_old']:.1f} % of the old"
+        whose = "all" if drift["old"] is None else "the old"
+        lost = f"off the axes: {100 * drift['error_old']:.1f} % of {whose}"
         parts.append(
             lost + (f", {100 * drift['error_new']:.1f} % of the new" if drift["error_new"] is not None else "")
         )

@@ -272,6 +272,17 @@ def test_features_that_are_not_finite_take_no_part(field: Field) -> None:
     assert again.model.run_card["kind"] == "incremental"
 
 
+def test_a_stray_vector_does_not_decide_what_is_usual(tmp_path: Path) -> None:
+    """Whichever file comes first, the length that most have is the length of the features."""
+    for number in range(4):
+        field = Field(tmp_path / f"lake{number}")
+        field.outcome({"uri": "stray", "features": [1.0]})
+        field.grow(*(f"a{place}" for place in range(12)))
+        done = field.refit()
+        assert done.model is not None
+        assert (done.model.width, done.model.n) == (WIDTH, 12)
+
+
 def test_a_refit_keeps_the_axes_of_the_one_before(field: Field) -> None:
     """A chart does not flip: each axis has the sign of the one before."""
     first = field.refit(components=3)

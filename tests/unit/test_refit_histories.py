@@ -28,7 +28,7 @@ def happen(field: Field, random: np.random.Generator, number: int) -> None:
     if random.random() < 0.8:
         field.grow(*some(0.1), at=10 * number + 1)
     if random.random() < 0.4:
-        field.grow(*some(0.1), at=-number)
+        field.grow(*some(0.1), at=-1 - number)
     if random.random() < 0.5:
         field.outcome(*({"uri": uri, "rejection": "corrupt", "attempt": 2 + number} for uri in some(0.05)))
     if random.random() < 0.6:
