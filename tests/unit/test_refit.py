@@ -40,7 +40,7 @@ def expected(field: Field) -> NDArray[np.float64]:
 def assert_exact(field: Field, done: Refit) -> None:
     """Check that model and components are those of the pictures that count, taken in one piece."""
     assert done.model is not None
-    np.testing.assert_allclose(np.sort(done.model.explained_variance)[::-1], expected(field), rtol=1e-9)
+    np.testing.assert_allclose(np.sort(done.model.explained_variance)[::-1], expected(field), rtol=1e-9, atol=1e-12)
     counting = field.counting()
     rows = {row["uri"]: row["components"] for row in field.rows(COMPONENTS) if row["featurizer"] == ONE}
     assert rows.keys() == counting.keys()
