@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from batch.alignment import principal_angles
-from batch.labels import LabelMeans
+from batch.algebra.alignment import principal_angles
+from batch.algebra.labels import LabelMeans
 from batch.model import Model, Projection
 
 if TYPE_CHECKING:
-    from batch.projecting import Losses, Projected
+    from batch.tasks.projecting import Losses, Projected
 
 
 def drift(

@@ -16,9 +16,9 @@ import pyarrow.csv as csv
 import pyarrow.parquet as pq
 
 from batch import models
-from batch.parts import PartGone, read
 from batch.publication import current
-from batch.winners import snapshot
+from batch.rows.parts import PartGone, read
+from batch.rows.winners import snapshot
 from conf.errors import StorageError, UsageError
 from conf.files import written_whole
 from conf.lake import LakePaths

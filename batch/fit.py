@@ -15,14 +15,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from batch import krylov, partials, products, solvers
-from batch.distribution import Distribution, Here
-from batch.labels import LabelMeans, grown, keep, most_labels
-from batch.moments import Moments
-from batch.partials import PARTIAL, combined, partial, read_partial
-from batch.parts import BATCH_BYTES, Part, dealt, read
+from batch.algebra import krylov, solvers
+from batch.algebra.labels import LabelMeans, grown, keep, most_labels
+from batch.algebra.moments import Moments
+from batch.algebra.solvers import Solution, Wanted
 from batch.plan import Plan
-from batch.solvers import Solution, Wanted
+from batch.rows.parts import BATCH_BYTES, Part, dealt, read
+from batch.tasks import partials, products
+from batch.tasks.distribution import Distribution, Here
+from batch.tasks.partials import PARTIAL, combined, partial, read_partial
 from conf.errors import LakeError
 
 # A task that costs more to start than to do is done here.

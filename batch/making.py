@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from batch import alignment, fit, models, replacement, solvers
-from batch.distribution import Distribution
+from batch import fit, models, replacement
+from batch.algebra import alignment, solvers
+from batch.algebra.solvers import Solution, Wanted
 from batch.drift import drift
 from batch.fit import Sums, Times
 from batch.model import Model, Projection, id_of
 from batch.plan import Plan
-from batch.projecting import Projected, readings
-from batch.solvers import Solution, Wanted
+from batch.tasks.distribution import Distribution
+from batch.tasks.projecting import Projected, readings
 from conf.lake import LakePaths
 from conf.settings import Settings
 
@@ -91,7 +92,7 @@ def make(job: Job) -> Made | None:
 
     Raises
     ------
-    batch.replacement.Overtaken, batch.parts.PartGone
+    batch.replacement.Overtaken, batch.rows.parts.PartGone
         The lake changed meanwhile: nothing was published.
     """
     width = fit.width_of(job.plan)

@@ -72,9 +72,9 @@ class Model:
     explained_variance, explained_variance_ratio : ndarray (k,) of float64
         As scikit-learn's PCA gives them after its StandardScaler.
     labels : bytes
-        `batch.labels.LabelMeans`.
+        `batch.algebra.labels.LabelMeans`.
     moments : bytes or None
-        `batch.moments.Moments`; None where the solver needed none.
+        `batch.algebra.moments.Moments`; None where the solver needed none.
     drift : mapping or None
         A `drift` struct of the table; None for a first model.
     parent : str or None

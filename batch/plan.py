@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from batch import changes
-from batch.changes import Difference, FeedGone
 from batch.model import Model
-from batch.winners import Winners, snapshot, winners
+from batch.rows import changes
+from batch.rows.changes import Difference, FeedGone
+from batch.rows.winners import Winners, snapshot, winners
 from conf.lake import LakePaths
 from conf.tables import FEATURES
 

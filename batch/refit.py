@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from batch import fit, making, models, replacement, solvers
-from batch.distribution import Distribution, Here, OnSpark
+from batch import fit, making, models, replacement
+from batch.algebra import solvers
 from batch.fit import Times
 from batch.model import Model
-from batch.parts import PartGone
 from batch.plan import Plan, plan
-from batch.projecting import readings
 from batch.publication import Publication, published
 from batch.replacement import Overtaken
-from batch.winners import snapshot, winners
+from batch.rows.parts import PartGone
+from batch.rows.winners import snapshot, winners
+from batch.tasks.distribution import Distribution, Here, OnSpark
+from batch.tasks.projecting import readings
 from conf import lease, upkeep
 from conf.errors import StorageError, UsageError
 from conf.featurizers import chosen

@@ -12,13 +12,14 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from batch import models, projecting, publication
-from batch.changes import FeedGone, read_changes
-from batch.distribution import Distribution
+from batch import models, publication
 from batch.model import Model, Projection
-from batch.parts import Part, dealt
-from batch.projecting import Projected, Reading, Work
 from batch.publication import Written
+from batch.rows.changes import FeedGone, read_changes
+from batch.rows.parts import Part, dealt
+from batch.tasks import projecting
+from batch.tasks.distribution import Distribution
+from batch.tasks.projecting import Projected, Reading, Work
 from conf.deletion import delete_pictures
 from conf.lake import LakePaths
 from conf.logs import fields, logger
@@ -36,7 +37,7 @@ def replace_components(
 
     Raises
     ------
-    Overtaken, batch.parts.PartGone
+    Overtaken, batch.rows.parts.PartGone
         The lake changed meanwhile: nothing was committed.
     StorageError
         The lake cannot be written.
@@ -119,7 +120,7 @@ def _deleted(lake: LakePaths, featurizer: str, since: int, until: int) -> pa.Arr
 
 
 def _shares(readings: Sequence[Reading], tasks: int) -> list[list[Reading]]:
-    """Deal readings out as `batch.parts.dealt` does their parts."""
+    """Deal readings out as `batch.rows.parts.dealt` does their parts."""
     new = {id(each.part): each.new for each in readings}
     shares: list[list[Part]] = dealt([each.part for each in readings], tasks)
     return [[Reading(part, new[id(part)]) for part in share] for share in shares]

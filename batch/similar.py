@@ -17,10 +17,10 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from numpy.typing import NDArray
 
-from batch.parts import Part, PartGone, read, read_placed
-from batch.vectors import vectors
+from batch.algebra.vectors import vectors
+from batch.rows.parts import Part, PartGone, read, read_placed
+from batch.rows.winners import snapshot, winners
 from batch.view import BATCH, PROVISIONAL, view
-from batch.winners import snapshot, winners
 from conf.errors import StorageError, UsageError
 from conf.lake import LakePaths, newest
 from conf.rejections import Reason

@@ -11,13 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from batch import changes, models, publication
-from batch.changes import FeedGone
+from batch import models, publication
+from batch.algebra.vectors import lists, vectors
 from batch.model import Model
-from batch.parts import Part, PartGone, read, read_placed
 from batch.publication import Publication, current
-from batch.vectors import lists, vectors
-from batch.winners import snapshot, winners
+from batch.rows import changes
+from batch.rows.changes import FeedGone
+from batch.rows.parts import Part, PartGone, read, read_placed
+from batch.rows.winners import snapshot, winners
 from conf.errors import StorageError
 from conf.lake import LakePaths
 from conf.tables import COMPONENTS, FEATURES

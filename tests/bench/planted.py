@@ -14,7 +14,7 @@ import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
 from numpy.typing import NDArray
 
-from batch.vectors import lists
+from batch.algebra.vectors import lists
 from conf.lake import LakePaths
 from conf.tables import FEATURES, TIMESTAMP
 

@@ -25,14 +25,14 @@ from pyspark.ml.functions import array_to_vector
 from pyspark.sql import SparkSession
 
 from batch import fit, models, replacement
-from batch.distribution import OnSpark
+from batch.algebra.solvers import Solution, Wanted
 from batch.fit import Sums
 from batch.model import Model
-from batch.parts import Part, dealt, read
 from batch.plan import Plan, plan
-from batch.projecting import readings
 from batch.refit import refit
-from batch.solvers import Solution, Wanted
+from batch.rows.parts import Part, dealt, read
+from batch.tasks.distribution import OnSpark
+from batch.tasks.projecting import readings
 from conf.lake import LakePaths, create_lake
 from conf.session import session
 from conf.settings import Settings

@@ -27,7 +27,7 @@ from deltalake import DeltaTable
 from numpy.typing import NDArray
 
 from batch import models
-from batch.solvers import scale_of, varying_columns
+from batch.algebra.solvers import scale_of, varying_columns
 from conf.errors import VergerError
 from conf.lake import LakePaths, create_lake, open_lake
 from conf.session import session

@@ -9,12 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from batch import distribution, products
-from batch.distribution import Distribution, Here, OnSpark
-from batch.parts import Part, PartGone
-from batch.products import SUMS, Factor
+from batch.algebra.vectors import lists
 from batch.refit import refit
-from batch.vectors import lists
+from batch.rows.parts import Part, PartGone
+from batch.tasks import distribution, products
+from batch.tasks.distribution import Distribution, Here, OnSpark
+from batch.tasks.products import SUMS, Factor
 from conf.errors import StorageError
 from conf.settings import Settings
 from conf.tables import COMPONENTS

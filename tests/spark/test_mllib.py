@@ -11,8 +11,8 @@ from pyspark.ml.functions import array_to_vector
 from pyspark.sql import SparkSession
 
 from batch import mllib
+from batch.algebra.vectors import lists
 from batch.model import Model, Projection
-from batch.vectors import lists
 from conf.errors import StorageError, UsageError
 from conf.uris import uri_of
 

@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 
 from batch import refit
 from batch.publication import published
-from batch.winners import snapshot, winners
+from batch.rows.winners import snapshot, winners
 from conf import lease
 from conf.errors import LakeError, UsageError
 from conf.lake import LakePaths

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batch import alignment
-from batch.alignment import aligned
-from batch.solvers import Array, Solution, signed
+from batch.algebra import alignment
+from batch.algebra.alignment import aligned
+from batch.algebra.solvers import Array, Solution, signed
 
 WIDTH = 9
 EQUAL, APART = [1.0, 1.0, 1.0], [4.0, 2.0, 1.0]

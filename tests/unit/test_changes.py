@@ -11,9 +11,9 @@ from deltalake import DeltaTable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batch.changes import Changes, Difference, FeedGone, difference, read_changes, touched
-from batch.parts import Part, PartGone, read
-from batch.winners import snapshot, winners
+from batch.rows.changes import Changes, Difference, FeedGone, difference, read_changes, touched
+from batch.rows.parts import Part, PartGone, read
+from batch.rows.winners import snapshot, winners
 from conf import deletion, upkeep
 from conf.tables import FEATURES
 from tests.unit.lakes import MORNING, ONE, OTHER, Orchard, seconds
@@ -286,7 +286,7 @@ class TestFeedGone:
         orchard.outcome({"uri": "b"})
         (path,) = (part.path for part in snapshot(place(orchard), ONE).parts if "b" in str(vectors([part])))
         Path(path).unlink()
-        monkeypatch.setattr("batch.changes.rows_of", None)
+        monkeypatch.setattr("batch.rows.changes.rows_of", None)
         with pytest.raises(FeedGone):
             changes(orchard, 0)
 
@@ -328,12 +328,12 @@ class TestFeedGone:
 
     def test_more_rows_than_one_can_hold(self, orchard: Orchard, monkeypatch: pytest.MonkeyPatch) -> None:
         """Known before any is read; others' rows do not matter."""
-        monkeypatch.setattr("batch.changes._MOST_ROWS", 2)
+        monkeypatch.setattr("batch.rows.changes._MOST_ROWS", 2)
         orchard.outcome({"uri": "a"}, {"uri": "b"})
         orchard.outcome({"uri": "a"}, {"uri": "b"}, featurizer=OTHER)
         assert changes(orchard, 0).inserted.num_rows == 2
         orchard.outcome({"uri": "c"})
-        monkeypatch.setattr("batch.changes.rows_of", None)
+        monkeypatch.setattr("batch.rows.changes.rows_of", None)
         with pytest.raises(FeedGone, match="3 rows have changed, which are more than are followed one by one"):
             changes(orchard, 0)
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pytest
 
-from batch.distribution import Here
-from batch.parts import Part, PartGone, read
+from batch.rows.parts import Part, PartGone, read
+from batch.tasks.distribution import Here
 
 NUMBER = pa.schema([pa.field("number", pa.int64())])
 

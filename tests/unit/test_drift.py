@@ -8,12 +8,12 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
-from batch.alignment import in_new_units
+from batch.algebra.alignment import in_new_units
+from batch.algebra.labels import LabelMeans
 from batch.drift import drift
-from batch.labels import LabelMeans
 from batch.model import Model, Projection
-from batch.projecting import Losses, Projected
 from batch.refit import use
+from batch.tasks.projecting import Losses, Projected
 from tests.unit.fields import Field
 from tests.unit.lakes import ONE
 from tests.unit.test_model import model

@@ -7,9 +7,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from batch import export, models, parts
-from batch.parts import PartGone
+from batch import export, models
 from batch.refit import refit
+from batch.rows import parts
+from batch.rows.parts import PartGone
 from conf.errors import LakeError, StorageError, UsageError, VergerError
 from conf.files import written_whole
 from conf.settings import Settings

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from batch import krylov, solvers
-from batch.solvers import Array, Solution, Wanted
+from batch.algebra import krylov, solvers
+from batch.algebra.solvers import Array, Solution, Wanted
 
 Say = Callable[[str], object]
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from batch.labels import LabelMeans, LabelSums, grown, keep, most_labels
+from batch.algebra.labels import LabelMeans, LabelSums, grown, keep, most_labels
 
 NAMES = ["apple", "grape", "pear", "prüne \u2028", "", None]
 KEPT = frozenset(["apple", "prüne \u2028", None])
@@ -74,7 +74,7 @@ def test_no_labels_at_all() -> None:
 
 def test_many_vectors_of_one_label_are_summed_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that no copy of the block is made; the mean is the same."""
-    monkeypatch.setattr("batch.labels._GATHERED", 7)
+    monkeypatch.setattr("batch.algebra.labels._GATHERED", 7)
     labels, vectors = ["apple", "pear"] * 50, drawn(5, 100)
     assert_alike(of(labels, vectors), of(labels[:1], vectors[:1]).merged(of(labels[1:], vectors[1:])))
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from batch.moments import Accumulator, Moments, Vector, block_rows
+from batch.algebra.moments import Accumulator, Moments, Vector, block_rows
 
 Floats = NDArray[np.floating[Any]]
 SEEDS = st.integers(0, 2**32 - 1)
@@ -130,7 +130,7 @@ def test_blocks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = drawn(4, 50)
     whole = Moments.of(vectors)
     for rows in (1, 7, 25, 50):
-        monkeypatch.setattr("batch.moments._BLOCK_ROWS", rows)
+        monkeypatch.setattr("batch.algebra.moments._BLOCK_ROWS", rows)
         assert block_rows(5) == rows
         assert_alike(Moments.of(vectors), whole)
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batch.labels import LabelMeans
-from batch.moments import Moments
-from batch.partials import PARTIAL, PARTIAL_DDL, batch_rows, combined, partial, read_partial, task_bytes
-from batch.vectors import lists
+from batch.algebra.labels import LabelMeans
+from batch.algebra.moments import Moments
+from batch.algebra.vectors import lists
+from batch.tasks.partials import PARTIAL, PARTIAL_DDL, batch_rows, combined, partial, read_partial, task_bytes
 
 KEPT = frozenset(["apple", None])
 FEATURES = pa.list_(pa.float32())
@@ -75,7 +75,7 @@ def test_rows_are_summed_up_in_one_row(full: bool, rows: list[Any], chunk: int) 
 def test_partial_results_are_combined_in_levels(parts: list[list[Any]], block: int) -> None:
     """Some now, the rest with the result: as from all rows at once, whatever blocks they were squared in."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("batch.moments._BLOCK_ROWS", block)
+        patch.setattr("batch.algebra.moments._BLOCK_ROWS", block)
         rows = pa.Table.from_batches([batch for part in parts for batch in summed(table(part))])
     first = list(combined(iter(rows[:2].to_batches())))
     second = list(combined(iter([*first, *rows[2:].to_batches()])))

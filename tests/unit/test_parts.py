@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batch.parts import Part, PartGone, count_rows, dealt, only, read, read_placed
+from batch.rows.parts import Part, PartGone, count_rows, dealt, only, read, read_placed
 from conf.errors import StorageError
 from conf.tables import FEATURES, TIMESTAMP
 from tests.unit.lakes import MORNING

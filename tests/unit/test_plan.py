@@ -11,8 +11,8 @@ import pytest
 
 from batch import models
 from batch.model import Model
-from batch.parts import read
 from batch.plan import Plan, plan
+from batch.rows.parts import read
 from conf import upkeep
 from conf.deletion import delete_pictures
 from conf.tables import FEATURES, open_table

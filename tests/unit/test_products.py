@@ -9,11 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
-from batch.krylov import randomized
-from batch.parts import Part
-from batch.products import SUMS, Factor, multiply, read_sums, summed
-from batch.solvers import Wanted, covariance, scale_of, varying_columns
-from batch.vectors import lists
+from batch.algebra.krylov import randomized
+from batch.algebra.solvers import Wanted, covariance, scale_of, varying_columns
+from batch.algebra.vectors import lists
+from batch.rows.parts import Part
+from batch.tasks.products import SUMS, Factor, multiply, read_sums, summed
 
 WIDTH = 12
 Doubles = NDArray[np.float64]

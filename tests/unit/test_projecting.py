@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from batch import projecting
+from batch.algebra.vectors import vectors
 from batch.model import Projection
-from batch.parts import Part, PartGone, count_rows
-from batch.projecting import SCHEMA, Losses, Projected, Reading, Work, read_projected, readings
-from batch.vectors import vectors
+from batch.rows.parts import Part, PartGone, count_rows
+from batch.tasks import projecting
+from batch.tasks.projecting import SCHEMA, Losses, Projected, Reading, Work, read_projected, readings
 from conf.errors import StorageError
 from conf.tables import FEATURES
 from tests.unit.lakes import MORNING, ONE
@@ -173,7 +173,7 @@ class TestFailing:
                 raise KeyboardInterrupt
             return vectors(column, width)
 
-        monkeypatch.setattr("batch.projecting.vectors", cut)
+        monkeypatch.setattr("batch.tasks.projecting.vectors", cut)
         with pytest.raises(KeyboardInterrupt):
             done(out, [Reading(part, new=False) for part in parts])
         assert list(out.iterdir()) == []

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 
-from batch.projecting import SCHEMA
 from batch.publication import Publication, Written, folder, open_components, publish, published
+from batch.tasks.projecting import SCHEMA
 from conf import upkeep
 from conf.deletion import delete_pictures
 from conf.errors import StorageError

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from batch import models, publication, replacement
-from batch.moments import Moments
+from batch.algebra.moments import Moments
 from batch.publication import published
 from batch.refit import Refit, refit, use
 from conf import upkeep

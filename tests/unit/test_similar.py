@@ -5,10 +5,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from batch import parts
 from batch import similar as module
-from batch.parts import PartGone
 from batch.refit import refit
+from batch.rows import parts
+from batch.rows.parts import PartGone
 from batch.similar import SCHEMA, similar
 from batch.view import view
 from conf.errors import LakeError, StorageError, UsageError

@@ -11,8 +11,8 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.extmath import svd_flip
 
-from batch import solvers
-from batch.solvers import Array, Solution, Wanted, covariance
+from batch.algebra import solvers
+from batch.algebra.solvers import Array, Solution, Wanted, covariance
 
 
 def drawn(n: int, width: int, seed: int = 0) -> Array:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batch.vectors import lists, vectors
+from batch.algebra.vectors import lists, vectors
 
 KINDS = {
     "list": pa.list_(pa.float32()),

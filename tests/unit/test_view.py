@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batch import changes, models, view
-from batch.changes import FeedGone
-from batch.parts import PartGone
+from batch import models, view
 from batch.publication import published
 from batch.refit import use
+from batch.rows import changes
+from batch.rows.changes import FeedGone
+from batch.rows.parts import PartGone
+from batch.rows.winners import winners
 from batch.view import BATCH, PROVISIONAL, SCHEMA
-from batch.winners import winners
 from conf import upkeep
 from conf.deletion import delete_pictures, delete_rows
 from conf.errors import LakeError, StorageError

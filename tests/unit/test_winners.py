@@ -11,9 +11,9 @@ from deltalake import DeltaTable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batch import winners as module
-from batch.parts import PartGone, read
-from batch.winners import IDENTITY, ROWS, Snapshot, Winners, snapshot, winners
+from batch.rows import winners as module
+from batch.rows.parts import PartGone, read
+from batch.rows.winners import IDENTITY, ROWS, Snapshot, Winners, snapshot, winners
 from conf.errors import LakeError
 from conf.tables import FEATURES, files_of
 from tests.unit.lakes import MORNING, ONE, OTHER, Orchard, seconds

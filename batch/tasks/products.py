@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from batch.parts import Part, read
-from batch.vectors import vectors
+from batch.algebra.vectors import vectors
+from batch.rows.parts import Part, read
 
 SUMS = pa.schema([pa.field("sums", pa.binary())])
 Doubles = NDArray[np.float64]

@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from batch.parts import Part, PartGone, count_rows, only, read
-from batch.winners import IDENTITY, ROWS, rows_of
+from batch.rows.parts import Part, PartGone, count_rows, only, read
+from batch.rows.winners import IDENTITY, ROWS, rows_of
 from conf.errors import VergerError, first_line
 from conf.lake import newest
 
@@ -54,7 +54,7 @@ class Changes:
     Attributes
     ----------
     inserted, deleted : pyarrow.Table
-        As `batch.winners.ROWS`; `file` and `position` say where the row, with its vector, lies: deleted ones in a
+        As `batch.rows.winners.ROWS`; `file` and `position` say where the row, with its vector, lies: deleted ones in a
         change file, or in a data file that the table no longer names.
     """
 
@@ -122,13 +122,13 @@ def difference(changes: Changes, rows_now: pa.Table) -> Difference:
     Parameters
     ----------
     rows_now
-        Every row of the touched uris at `changes.until`: `batch.winners.Winners.rows`.
+        Every row of the touched uris at `changes.until`: `batch.rows.winners.Winners.rows`.
 
     Raises
     ------
     FeedGone
         A row was inserted, not deleted, and is not there.
-    batch.parts.PartGone
+    batch.rows.parts.PartGone
         A file was deleted since the changes were read.
     """
     deleted, inserted = changes.deleted, changes.inserted

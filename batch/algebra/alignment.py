@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, optimize
 
-from batch.solvers import Array, Solution, signs
+from batch.algebra.solvers import Array, Solution, signs
 
 # More than half of an axis lies along another: of orthonormal axes, one at most can be so near.
 _SAME_AXIS = np.sqrt(0.5)
@@ -19,7 +19,7 @@ def aligned(solution: Solution, previous: Array, n: int) -> Solution:
     Two axes are the same where |cos| > 1 / sqrt(2). Nothing is rotated: each axis stays the eigenvector that it is.
     Axes change places only where sampling cannot tell their eigenvalues apart (see `groups`), so explained variances
     descend but for sampling error. An axis without a previous one has the deterministic sign of
-    `batch.solvers.signs`, and a place by its explained variance among those that are left.
+    `batch.algebra.solvers.signs`, and a place by its explained variance among those that are left.
 
     Parameters
     ----------

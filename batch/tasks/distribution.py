@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import pyarrow as pa
 
-from batch.parts import PartGone
+from batch.rows.parts import PartGone
 from conf.errors import StorageError
 
 if TYPE_CHECKING:

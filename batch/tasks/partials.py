@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from batch.labels import LabelMeans, LabelSums, Name
-from batch.moments import Accumulator, Moments, block_rows
-from batch.vectors import vectors
+from batch.algebra.labels import LabelMeans, LabelSums, Name
+from batch.algebra.moments import Accumulator, Moments, block_rows
+from batch.algebra.vectors import vectors
 
 PARTIAL = pa.schema([("moments", pa.binary()), ("labels", pa.binary()), ("unusable", pa.int64())])
 PARTIAL_DDL = "moments binary, labels binary, unusable bigint"

@@ -19,7 +19,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 from numpy.typing import NDArray
 
-from batch.parts import Part, count_rows, read, read_placed
+from batch.rows.parts import Part, count_rows, read, read_placed
 from conf.errors import LakeError, first_line
 from conf.lake import newest
 from conf.tables import FEATURES, NEWEST_WINS, files_of, open_table
@@ -103,7 +103,7 @@ def winners(snapshot: Snapshot, touched: pa.Array) -> Winners:
 
     Raises
     ------
-    batch.parts.PartGone
+    batch.rows.parts.PartGone
         A file was deleted meanwhile.
     StorageError
         A file cannot be read.
@@ -126,7 +126,7 @@ def rows_of(part: Part) -> pa.Table:
 
     Raises
     ------
-    batch.parts.PartGone
+    batch.rows.parts.PartGone
         The file is not there.
     StorageError
         It cannot be read.

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-from batch.solvers import (
+from batch.algebra.solvers import (
     Array,
     Solution,
     Wanted,

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from batch.envelope import opened, sealed
+from batch.algebra.envelope import opened, sealed
 
 Vector = NDArray[np.float64]
 

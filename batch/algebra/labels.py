@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from batch.envelope import opened, sealed
+from batch.algebra.envelope import opened, sealed
 
 Name = str | None
 

@@ -16,10 +16,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from batch.algebra.vectors import lists, vectors
 from batch.model import Projection
-from batch.parts import Part, read
 from batch.publication import Written
-from batch.vectors import lists, vectors
+from batch.rows.parts import Part, read
 from conf.errors import StorageError, first_line
 from conf.tables import COMPONENTS
 

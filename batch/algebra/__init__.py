@@ -1,0 +1,1 @@
+"""The numbers of a refit, without tables or workers: moments, labels, axes."""
