@@ -121,7 +121,9 @@ class Moments:
         ValueError
             The two differ in width, or in whether the scatter is whole.
         """
-        return _merged(self, _alike(other, self), np.empty_like(self.scatter))
+        if not _alike(other, self).n:
+            return replace(self, peak=np.maximum(self.peak, other.peak))
+        return _merged(self, other, np.empty_like(self.scatter))
 
     def removed(self, other: "Moments") -> "Moments":
         """Return the moments of what is left without some of these vectors: the inverse of `merged`.
@@ -140,6 +142,8 @@ class Moments:
         if left < 0:
             raise ValueError(f"{other.n} vectors cannot be removed from {self.n}: make a full pass")
         peak = np.maximum(self.peak, other.peak)
+        if other.n == 0:
+            return replace(self, peak=peak)
         if left == 0:
             return replace(Moments.empty(self.width, self.full), peak=peak)
         shift = self.mean - other.mean

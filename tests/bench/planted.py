@@ -49,8 +49,10 @@ class Network:
     def features(self, labels: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.float32]:
         """Draw the features of pictures with some labels, shape (m, width)."""
         causes = random.standard_normal((len(labels), _CAUSES), np.float32) + self._centres[labels]
-        drawn: NDArray[np.float32] = causes @ self._mixing
-        drawn += np.sqrt(np.float32(_OWN)) * random.standard_normal(drawn.shape, np.float32)
+        drawn = np.asarray(causes @ self._mixing, np.float32)
+        own: NDArray[np.float32] = random.standard_normal(drawn.shape, np.float32)
+        own *= np.sqrt(np.float32(_OWN))
+        drawn += own
         drawn -= np.float32(_THRESHOLD)
         return np.clip(drawn, 0, _CEILING, out=drawn)
 
