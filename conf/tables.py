@@ -24,8 +24,16 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 VERSION_PROPERTY = "verger.schema"
 TIMESTAMP = pa.timestamp("us", tz="UTC")
-# How long the log remembers removed files; VACUUM takes others for left behind. A day more than the default setting.
-_REMEMBERED = {"delta.deletedFileRetentionDuration": "interval 15 days"}
+# What holds for every table.
+_OWN_UPKEEP = {
+    # How long the log remembers removed files, as VACUUM takes others for left behind; a day more than by default.
+    "delta.deletedFileRetentionDuration": "interval 15 days",
+    # Delta's own merges small arrivals into one file, which a single micro-batch takes whole, and works within the
+    # micro-batches of features; see `conf.upkeep`.
+    "delta.autoOptimize.autoCompact": "false",
+    # A query that was stopped for long, and the next refit, need the log from where they were on.
+    "delta.enableExpiredLogCleanup": "false",
+}
 
 
 @dataclass(frozen=True)
@@ -78,13 +86,7 @@ ARRIVALS = Table(
             _required("route", pa.string(), "How it was found: listing, notification or retry."),
         ]
     ),
-    properties={
-        **_REMEMBERED,
-        # It merges many small files into one that a single micro-batch then takes whole.
-        "delta.autoOptimize.autoCompact": "false",
-        # A query that was stopped for long still needs the log from its last offset on; upkeep knows from where.
-        "delta.enableExpiredLogCleanup": "false",
-    },
+    properties=_OWN_UPKEEP,
 )
 
 FEATURES = Table(
@@ -110,12 +112,8 @@ FEATURES = Table(
     partition_by=("featurizer",),
     constraints={"outcome": "(features IS NULL) <> (rejection IS NULL)"},
     properties={
-        **_REMEMBERED,
+        **_OWN_UPKEEP,
         "delta.enableChangeDataFeed": "true",
-        # Upkeep and the keepers do it, beside the micro-batches; see `conf.upkeep.compact`.
-        "delta.autoOptimize.autoCompact": "false",
-        # Upkeep does it, by the number of entries.
-        "delta.enableExpiredLogCleanup": "false",
         # Scalar columns only: naming an array or the partition column throws.
         "delta.dataSkippingStatsColumns": "uri,e_tag,landed_at,discovered_at,attempt,label,rejection,featurized_at",
     },
@@ -177,9 +175,7 @@ MODELS = Table(
         ]
     ),
     properties={
-        **_REMEMBERED,
-        "delta.autoOptimize.autoCompact": "false",
-        "delta.enableExpiredLogCleanup": "false",
+        **_OWN_UPKEEP,
         "delta.dataSkippingStatsColumns": "model,featurizer,created_at,features_version",
     },
 )
@@ -198,9 +194,7 @@ COMPONENTS = Table(
     ),
     partition_by=("featurizer",),
     properties={
-        **_REMEMBERED,
-        "delta.autoOptimize.autoCompact": "false",
-        "delta.enableExpiredLogCleanup": "false",
+        **_OWN_UPKEEP,
         "delta.dataSkippingStatsColumns": "uri,landed_at,label,model,features_version",
     },
 )

@@ -92,7 +92,7 @@ def test_stream_once_drains_the_landing_and_says_what_it_did(command: Command, l
     assert "empty" in command("status", "--lake", str(lake.root)).stdout
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
 def test_a_running_stream_takes_what_lands_and_ends_well_on_a_signal(
     landing: Path, lake: LakePaths, number: signal.Signals
 ) -> None:

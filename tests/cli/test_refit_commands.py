@@ -123,20 +123,20 @@ def refitting(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
     )  # fmt: skip
 
 
-def test_a_refit_that_is_killed_leaves_the_former_publication(field: Field, tmp_path: Path) -> None:
-    """While it fits, while it projects; the next refit goes on as if nothing had been."""
+@pytest.mark.parametrize("moment", ["placing", pytest.param("finding the axes", marks=pytest.mark.long)])
+def test_a_refit_that_is_killed_leaves_the_former_publication(moment: str, field: Field, tmp_path: Path) -> None:
+    """Whole; the next refit goes on as if nothing had been."""
     before = published(field.paths, ONE)
-    for moment in ("finding the axes", "placing"):
-        process = refitting(tmp_path, "--full")
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith(moment):
-                process.send_signal(signal.SIGKILL)
-                break
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL
-        field.check()
-        assert published(field.paths, ONE) == before
+    process = refitting(tmp_path, "--full")
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith(moment):
+            process.send_signal(signal.SIGKILL)
+            break
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    field.check()
+    assert published(field.paths, ONE) == before
     process = refitting(tmp_path, "--json")
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err

@@ -17,6 +17,7 @@ from tests.spark.conftest import Run
 from tests.spark.ledger import assert_complete
 
 
+@pytest.mark.long
 def test_a_query_goes_on_over_merged_files_and_a_short_log(
     run: Run, landing: Path, lake: LakePaths, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
