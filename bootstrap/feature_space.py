@@ -142,7 +142,7 @@ def demonstration(shown: Shown) -> None:
     """Print what the demo did and where it is."""
     console = Console(highlight=False)
     console.print(
-        f"\n{shown.landed:,} files landed ({shown.second_wave:,} of them while the stream ran): "
+        f"\n{shown.landed:,} files landed ({shown.second_wave:,} while the stream ran, {shown.second_wave:,} after a refit): "
         f"{shown.with_features:,} have features, {sum(shown.rejections.values())} were rejected, none is missing.\n"
     )
     labels = grid("features by label", "label", "pictures", "nearest other label", "1-NN purity")
