@@ -142,8 +142,9 @@ def demonstration(shown: Shown) -> None:
     """Print what the demo did and where it is."""
     console = Console(highlight=False)
     console.print(
-        f"\n{shown.landed:,} files landed ({shown.second_wave:,} while the stream ran, {shown.second_wave:,} after a refit): "
-        f"{shown.with_features:,} have features, {sum(shown.rejections.values())} were rejected, none is missing.\n"
+        f"\n{shown.landed:,} files landed ({shown.second_wave:,} while the stream ran, {shown.second_wave:,} after a "
+        f"refit): {shown.with_features:,} have features, {sum(shown.rejections.values())} were rejected, none is "
+        "missing.\n"
     )
     labels = grid("features by label", "label", "pictures", "nearest other label", "1-NN purity")
     for each in shown.labels:

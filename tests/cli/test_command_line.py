@@ -229,13 +229,16 @@ def test_another_package_of_the_same_name_is_named(tmp_path: Path) -> None:
 
 
 def test_the_demo_ends_with_every_file_accounted_for(command: Command, tmp_path: Path, embedded: Compiled) -> None:
-    """Two waves land; the table at the end adds up, and a folder that is no demo's is refused."""
+    """Waves land, the view shows the last one, a second refit takes it; the sums add up. Others' folders are refused."""
     done = command("demo", "--pictures", "36", "--folder", "orchard")
     assert done.returncode == 0, done.stderr
     lake = verger.open(str(tmp_path / "orchard" / "lake"))
     landed = sum(1 for path in (tmp_path / "orchard" / "landing").rglob("*") if path.is_file())
     assert lake.features().num_rows + lake.rejections().num_rows == landed
-    assert f"{landed:,} files landed (3 of them while the stream ran)" in done.stdout
+    assert f"{landed:,} files landed (3 while the stream ran, 3 after a refit)" in done.stdout
+    assert f"{lake.view().num_rows - 3:,} rows as the refit published them, 3 provisional" in done.stdout
+    assert lake.view()["source"].unique().to_pylist() == ["batch"]
+    assert lake.models().num_rows == 2
     shutil.rmtree(tmp_path / "orchard")
     (tmp_path / "orchard").mkdir(mode=stat.S_IRWXU)
     (tmp_path / "orchard" / "mine.txt").write_text("")
