@@ -229,7 +229,7 @@ def test_another_package_of_the_same_name_is_named(tmp_path: Path) -> None:
 
 
 def test_the_demo_ends_with_every_file_accounted_for(command: Command, tmp_path: Path, embedded: Compiled) -> None:
-    """Waves land, the view shows the last one, a second refit takes it; the sums add up. Others' folders are refused."""
+    """Waves land, the view shows the last one, a second refit takes it; the sums add up. No other's folder is taken."""
     done = command("demo", "--pictures", "36", "--folder", "orchard")
     assert done.returncode == 0, done.stderr
     lake = verger.open(str(tmp_path / "orchard" / "lake"))
