@@ -16,10 +16,10 @@ demo: $(READY) ## draw pictures, stream them, show what became of them
 	@$(BIN)/verger demo
 
 test: $(READY) ## run the test suite
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not long'
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not long'
 
 faults: $(READY) ## run the long tests: further fault stories and networks (minutes)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m long
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m long
 
 check: $(READY) ## lint, types, import contracts
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
