@@ -1,6 +1,7 @@
 """The entry of the `verger` command and of spark-submit: checks that Verger's own packages are the ones imported."""
 
 import importlib
+import os
 import sys
 from pathlib import Path
 
@@ -8,14 +9,34 @@ _PACKAGES = ("bootstrap", "conf", "streaming", "batch")
 
 
 def main() -> None:
-    """Check the packages, then run the command line and exit with its code."""
+    """Check the packages, run the command line, and end the process with its code."""
     clash = _clash()
     if clash:
         print(f"verger: {clash}", file=sys.stderr)
         sys.exit(1)
     from bootstrap.cli import main as run
 
-    run()
+    try:
+        run()
+    except SystemExit as end:
+        _leave(end.code)
+
+
+def _leave(code: str | int | None) -> None:
+    """End the process as it is.
+
+    Arrow's threads may still be closing files of delta-rs, through Python: an interpreter that is torn down ends such a
+    thread, and that the process, with an abort in place of its exit code.
+    """
+    number = code if isinstance(code, int) else int(code is not None)
+    for output in (sys.stdout, sys.stderr):
+        try:
+            output.flush()
+        except BrokenPipeError:
+            continue
+        except (OSError, ValueError):
+            number = number or 1
+    os._exit(number)
 
 
 def _clash() -> str | None:

@@ -94,22 +94,22 @@ def main() -> None:
         sys.exit("this bench reads what processes use from /proc: run it on Linux")
     for size in QUICK_SIZES if asked.quick else SIZES:
         with tempfile.TemporaryDirectory(prefix="verger-wide-", ignore_cleanup_errors=True) as folder:
-            lake = create_lake(folder)
+            lake = create_lake(str(Path(folder) / "lake"))
             plant(lake, Network(size.width), size.pictures, rows_per_file=-(-size.pictures // FILES))
-            _measure(lake, size, asked.limit)
+            _measure(lake, size, asked.limit, Path(folder))
 
 
-def _measure(lake: LakePaths, size: Size, limit: float) -> None:
+def _measure(lake: LakePaths, size: Size, limit: float, folder: Path) -> None:
     exact = _exact(lake)
     print(f"\n{size.pictures:,} pictures of {size.width:,} columns, {KEPT} components, {CORES} cores\n")
     entry = [sys.executable, "-m", "bootstrap.entry", "refit", "--lake", str(lake.root)]
-    _print("verger refit", _run([*entry, "--components", str(KEPT), "--cores", str(CORES)], limit=3600))
+    _print("verger refit", _run([*entry, "--components", str(KEPT), "--cores", str(CORES)], 3600, folder))
     made = models.newest(lake, FEATURIZER)
     assert made is not None
     print(f"  {'solver':18}{'; '.join(made.run_card['notes'])}")
     print(f"  {'seconds':18}{', '.join(f'{step} {took:.1f}' for step, took in made.run_card['seconds'].items())}")
     _print_nearness(made.explained_variance_ratio, exact)
-    ended = _run([sys.executable, "-m", "tests.bench.wide", "--spark-ml", str(lake.root)], limit)
+    ended = _run([sys.executable, "-m", "tests.bench.wide", "--spark-ml", str(lake.root)], limit, folder)
     _print("Spark ML, noted", ended)
     if ended.code == 0:
         found = np.array(json.loads(ended.said))
@@ -135,26 +135,28 @@ def _exact(lake: LakePaths) -> NDArray[np.float64]:
 
 def _by_spark_ml(lake: LakePaths) -> None:
     """Print the shares of the variance that Spark ML finds, as JSON, or end with what it failed of."""
-    said = ""
+    log = ""
     with tempfile.TemporaryDirectory(prefix="verger-wide-", ignore_cleanup_errors=True) as folder:
-        extra = spark_settings(folder) | {"spark.local.dir": folder}
         try:
-            with session("verger bench", cores=CORES, extra=extra) as spark:
-                log = Path(spark.sparkContext.getConf().get("spark.sql.warehouse.dir", "")).with_name("spark.log")
+            with session("verger bench", cores=CORES, extra=spark_settings(folder)) as spark:
+                path = Path(spark.sparkContext.getConf().get("spark.local.dir", folder)) / "spark.log"
                 try:
-                    found = fit_by_spark_ml(lake, spark, KEPT, cached=False)
+                    print(json.dumps(fit_by_spark_ml(lake, spark, KEPT, cached=False).tolist()))
                 finally:
-                    said = next((line for line in log.read_text().splitlines() if _DEADLY in line), "")
+                    log = path.read_text()
         except VergerError as error:
-            sys.exit(f"{error} ({said.strip()})" if said and _DEADLY not in str(error) else str(error))
-    print(json.dumps(found.tolist()))
+            deadly = next((line.strip() for line in log.splitlines() if _DEADLY in line), "")
+            sys.exit(f"{error} ({deadly})" if deadly and _DEADLY not in str(error) else str(error))
 
 
-def _run(command: list[str], limit: float) -> Ended:
-    """Run a command and watch its memory; when it takes too long, end it and all below it."""
+def _run(command: list[str], limit: float, folder: Path) -> Ended:
+    """Run a command, with temporary files in a folder, and watch its memory; when it takes too long, end it all."""
+    environment = os.environ | {"TMPDIR": str(folder)}
     began, memory = time.monotonic(), {"driver memory": 0.0}
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
-        process = subprocess.Popen(command, cwd=_HOME, stdout=output, stderr=errors, start_new_session=True)
+        process = subprocess.Popen(
+            command, cwd=_HOME, env=environment, stdout=output, stderr=errors, start_new_session=True
+        )
         while process.poll() is None:
             memory = max(memory, _memory(process.pid), key=lambda each: sum(each.values()))
             if time.monotonic() > began + limit:

@@ -66,6 +66,7 @@ def test_a_deleted_checkpoint(
     assert_complete(lake, landing)
 
 
+@pytest.mark.long
 def test_a_checkpoint_cut_at_any_file(
     run: Run, landing: Path, lake: LakePaths, plant: Callable[[int], None], caplog: pytest.LogCaptureFixture
 ) -> None:
