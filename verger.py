@@ -20,7 +20,8 @@ from batch.model import Model
 from batch.publication import published
 from batch.similar import similar
 from batch.view import View, view
-from conf import lease
+from conf import access, lease
+from conf.access import Access
 from conf.errors import LakeError, UsageError, VergerError
 from conf.featurizers import chosen, featurized
 from conf.lake import LakePaths, newest, open_lake
@@ -36,14 +37,23 @@ __all__ = ["Lake", "LakeError", "Model", "UsageError", "VergerError", "open"]
 _KEYS = ("uri", *NEWEST_WINS)
 
 
-def open(lake: str) -> "Lake":
-    """Open the lake at a folder.
+def open(lake: str, *, s3_endpoint: str = "", s3_region: str = "") -> "Lake":
+    """Open the lake at a folder, or at `s3://BUCKET/PREFIX`.
+
+    Parameters
+    ----------
+    lake
+        Its root.
+    s3_endpoint, s3_region
+        As the settings of these names, from now on for every lake of this process; empty: as the environment says.
 
     Raises
     ------
     LakeError
         There is none.
     """
+    if s3_endpoint or s3_region:
+        access.use(Access(s3_endpoint, s3_region))
     return Lake(open_lake(lake))
 
 

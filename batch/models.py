@@ -76,7 +76,7 @@ def append(lake: LakePaths, model: Model) -> None:
     """
     row = pa.Table.from_pylist([model.row()], MODELS.schema)
     try:
-        write_deltalake(lake.table(MODELS), row, mode="append")
+        write_deltalake(open_table(lake.table(MODELS)), row, mode="append")
     except (DeltaError, OSError) as error:
         raise StorageError(f"{lake.table(MODELS)} cannot be written: {first_line(error)}") from error
 

@@ -5,17 +5,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
-from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake import CommitProperties, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
 from conf.errors import LakeError, StorageError, first_line
-from conf.lake import LakePaths
+from conf.lake import LakePaths, Place
 from conf.tables import COMPONENTS, files_of, open_table
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -64,9 +63,9 @@ class Written:
     rows: int
 
 
-def folder(lake: LakePaths, featurizer: str) -> Path:
+def folder(lake: LakePaths, featurizer: str) -> Place:
     """Return where the files of a featurizer's components lie."""
-    return Path(lake.table(COMPONENTS)) / f"featurizer={featurizer}"
+    return lake.root / COMPONENTS.name / f"featurizer={featurizer}"
 
 
 def published(lake: LakePaths, featurizer: str) -> Publication | None:
@@ -156,7 +155,7 @@ def publish(
 
 def open_components(lake: LakePaths, version: int) -> ds.Dataset:
     """Return the components as a version of the table has them."""
-    return DeltaTable(lake.table(COMPONENTS), version=version).to_pyarrow_dataset()
+    return open_table(lake.table(COMPONENTS), version).to_pyarrow_dataset()
 
 
 def _application(featurizer: str) -> str:

@@ -23,7 +23,8 @@ from batch.rows.parts import PartGone
 from batch.rows.winners import snapshot, winners
 from batch.tasks.distribution import Distribution, Here, OnSpark
 from batch.tasks.projecting import readings
-from conf import lease, upkeep
+from conf import access, lease, upkeep
+from conf.access import Access
 from conf.errors import StorageError, UsageError
 from conf.featurizers import chosen
 from conf.lake import LakePaths, open_lake
@@ -85,12 +86,13 @@ def run(settings: Settings, say: Say = lambda text: None, sessions: Sessions = s
     VergerError
         What was published before stays published; the next refit repairs what is left.
     """
+    access.use(Access(settings.s3_endpoint, settings.s3_region))
     lake = open_lake(settings.lake)
     featurizer = chosen(lake, settings.featurizer)
     # Each partial result is megabytes: one at a time.
     extra = {"spark.sql.execution.arrow.maxRecordsPerBatch": "1"} | parse_spark_conf(settings.spark_conf)
     check_java()
-    with lease.hold(lake.lease(LEG)), ExitStack() as stack:
+    with lease.hold(lake.lease(LEG), say=say) as held, ExitStack() as stack:
         for table in (MODELS, COMPONENTS):
             ensure(table, lake.table(table))
             upkeep.configure(lake.table(table), {**table.properties, **upkeep.remembering(settings.vacuum_days)})
@@ -98,9 +100,14 @@ def run(settings: Settings, say: Say = lambda text: None, sessions: Sessions = s
         @functools.cache
         def distribute() -> Distribution:
             say("starting Spark")
-            return OnSpark(stack.enter_context(sessions("verger refit", cores=settings.cores, extra=extra)))
+            spark = sessions("verger refit", cores=settings.cores, extra=extra, lake=str(lake.root))
+            return OnSpark(stack.enter_context(spark), access.settled(str(lake.root)))
 
-        done = refit(lake, featurizer, settings, distribute, say)
+        def step(text: str) -> None:
+            held.check()
+            say(text)
+
+        done = refit(lake, featurizer, settings, distribute, step)
         _clean(lake, settings.vacuum_days)
         return done
 

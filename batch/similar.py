@@ -25,7 +25,7 @@ from conf.errors import StorageError, UsageError
 from conf.lake import LakePaths, newest
 from conf.rejections import Reason
 from conf.tables import ARRIVALS, COMPONENTS, FEATURES, NEWEST_WINS, open_table
-from conf.uris import folder_of, uri_of
+from conf.uris import spelled
 
 By = Literal["components", "features"]
 # `source` is null by features, which no refit has touched.
@@ -80,7 +80,7 @@ def similar(
         raise UsageError(f"-k {count}: ask for 1 picture or more")
     if by not in _SPACES:
         raise UsageError(f"--by {by}: it is one of {', '.join(_SPACES)}")
-    uri = uri_of(folder_of(uri, "picture"))
+    uri = spelled(uri, "picture")
     for _ in range(_TRIES):
         try:
             found = _nearest(_SPACES[by](lake, featurizer), uri, count)

@@ -46,9 +46,9 @@ app.add_typer(backbone_app, name="backbone")
 
 BACKBONE = ("backbone", "weights", "pooling", "fit", "runtime")
 STREAM = (
-    "landing", "lake", "once", *BACKBONE, "label", "settle", "poll", "trigger", "batch_pictures", "pixel_limit",
-    "byte_limit", "skip_extensions", "decode_seconds", "idle_timeout", "upkeep", "vacuum_days", "audit", "cores",
-    "spark_conf",
+    "landing", "lake", "once", "landing_access", "discover", "queue", "reconcile", *BACKBONE, "label", "settle", "poll",
+    "trigger", "batch_pictures", "pixel_limit", "byte_limit", "skip_extensions",
+    "decode_seconds", "idle_timeout", "upkeep", "vacuum_days", "audit", "cores", "spark_conf",
 )  # fmt: skip
 REFIT = (
     "lake", "featurizer", "components", "variance", "solver", "full", "vacuum_days", "cores", "spark_conf",

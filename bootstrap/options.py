@@ -9,8 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
+from conf import access
+from conf.access import Access
 from conf.settings import FIELDS, TEXTS, TYPES, flag, resolve
 
+# What a lake on S3 needs.
+_REACHING = ("s3_endpoint", "s3_region")
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
 _COMMON = [
     inspect.Parameter(
@@ -37,16 +41,19 @@ def takes(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        taken = tuple(dict.fromkeys((*names, *(_REACHING if "lake" in names else ()))))
         own = list(inspect.signature(command).parameters.values())[1:]
 
         @functools.wraps(command)
         def run(**given: Any) -> None:
             config, _ = given.pop("config"), given.pop("debug")
             # A list that was not given comes as an empty one.
-            flags = {name: None if (value := given.pop(name)) == [] else value for name in names}
-            command(resolve(flags, os.environ, config), **given)
+            flags = {name: None if (value := given.pop(name)) == [] else value for name in taken}
+            resolved = resolve(flags, os.environ, config)
+            access.use(Access(resolved.settings.s3_endpoint, resolved.settings.s3_region))
+            command(resolved, **given)
 
-        parameters = [*own, *map(_parameter, names), *_COMMON]
+        parameters = [*own, *map(_parameter, taken), *_COMMON]
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {each.name: each.annotation for each in parameters}
         return run

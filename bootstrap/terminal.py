@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from conf.lake import LakePaths
+from conf.lake import LakePaths, below
 from conf.rejections import Reason
 from conf.settings import FIELDS, NAMES, Resolved
 from streaming.backbones.architectures import Architecture
@@ -190,7 +190,7 @@ def backbones(architectures: Iterable[Architecture], lake: LakePaths | None) -> 
     console.print(table)
     if lake is not None:
         compiled = grid("compiled in this lake", "featurizer")
-        for manifest in sorted(lake.backbones.glob("*.json")):
+        for manifest in [each for each in below(lake.backbones) if each.suffix == ".json"]:
             compiled.add_row(manifest.stem)
         console.print(compiled)
 

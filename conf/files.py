@@ -1,17 +1,25 @@
 """Small files of the lake, and files for people, written whole or not at all."""
 
 import os
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 from uuid import uuid4
 
 from conf.errors import StorageError, UsageError, first_line
+from conf.objects import ObjectPath
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write under another name, flush to disk, then rename: `path` holds all of `content` or what it held before."""
+def write_atomically(path: Path | ObjectPath, content: bytes) -> None:
+    """Write under another name, flush to disk, then rename: `path` holds all of `content` or what it held before.
+
+    An object is put so by itself.
+    """
+    if isinstance(path, ObjectPath):
+        path.write_bytes(content)
+        return
     with _replacing(path) as file:
         file.write(content)
 
@@ -51,3 +59,12 @@ def _replacing(path: Path) -> Iterator[IO[bytes]]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_tree(place: Path | ObjectPath) -> None:
+    """Delete a folder, or all objects below a prefix, as far as that can be done."""
+    if isinstance(place, ObjectPath):
+        with suppress(OSError):
+            place.rmtree()
+    else:
+        shutil.rmtree(place, ignore_errors=True)

@@ -6,59 +6,70 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from deltalake.exceptions import DeltaError
 
+from conf import access
 from conf.errors import LakeError, UsageError
+from conf.objects import ObjectPath
+from conf.retrying import persistently
 from conf.tables import ARRIVALS, FEATURES, NEWEST_WINS, TABLES, Table, ensure
-from conf.uris import folder_of
+from conf.uris import folder_of, spelled
 
 # Spark takes some of these for patterns, delta-rs fails at others in a path.
 _AWKWARD = frozenset("[]{}|^%#?*\\`")
+# A folder, or a prefix of S3.
+Place = Path | ObjectPath
 
 
 @dataclass(frozen=True)
 class LakePaths:
     """The places of one lake."""
 
-    root: Path
+    root: Place
+
+    @property
+    def remote(self) -> bool:
+        """Whether it lies in an object store, where a commit is a request and nothing can be locked."""
+        return isinstance(self.root, ObjectPath)
 
     def table(self, table: Table) -> str:
         """Return where a table lies."""
         return str(self.root / table.name)
 
     @property
-    def checkpoints(self) -> Path:
+    def checkpoints(self) -> Place:
         """Where the checkpoints of all queries lie, one folder per featurizer."""
         return self.root / "checkpoints"
 
-    def checkpoint(self, featurizer: str) -> Path:
+    def checkpoint(self, featurizer: str) -> Place:
         """Return the checkpoint of the query that writes one featurizer's features."""
         return self.checkpoints / featurizer
 
     @property
-    def quarantine(self) -> Path:
+    def quarantine(self) -> Place:
         """Where checkpoints go that no longer match the tables; upkeep deletes them later."""
         return self.root / "quarantine"
 
     @property
-    def requests(self) -> Path:
+    def requests(self) -> Place:
         """Where commands leave what the driver is to do, and find its answers."""
         return self.root / "requests"
 
     @property
-    def tombstones(self) -> Path:
+    def tombstones(self) -> Place:
         """Where takedowns are remembered, so that a forgotten picture does not arrive again."""
         return self.root / "tombstones"
 
     @property
-    def backbones(self) -> Path:
+    def backbones(self) -> Place:
         """Where compiled backbones and their manifests lie."""
         return self.root / "backbones"
 
-    def lease(self, leg: str) -> Path:
-        """Return the file whose lock makes a process the one driver of a leg (`stream` or `refit`)."""
+    def lease(self, leg: str) -> Place:
+        """Return the file or object that makes a process the one driver of a leg (`stream` or `refit`)."""
         return self.root / "leases" / leg
 
-    def report(self, leg: str) -> Path:
+    def report(self, leg: str) -> Place:
         """Return the file in which the driver of a leg says how it stands."""
         return self.root / "reports" / f"{leg}.json"
 
@@ -77,13 +88,24 @@ class LakePaths:
         return [each.name for each in (ARRIVALS, FEATURES) if not self.has(each)]
 
 
-def _root(place: str) -> Path:
+def _root(place: str) -> Place:
+    if access.scheme_of(place):
+        return _remote_root(place)
     root = folder_of(place, "lake")
     awkward = sorted(_AWKWARD.intersection(str(root)))
     if awkward or not str(root).isprintable():
         what = f"holds {' '.join(awkward)}" if awkward else "is not of printable characters, in UTF-8"
         raise UsageError(f"--lake {str(root)!r}: the path {what}, which not every reader of Delta tables takes")
     return root
+
+
+def _remote_root(place: str) -> ObjectPath:
+    root = spelled(place, "lake")
+    if not root.startswith("s3://"):
+        raise UsageError(f"--lake {place}: a lake lies in a folder or on S3; pictures may land there")
+    if "%" in root:
+        raise UsageError(f"--lake {place}: name a prefix of letters, digits and . _ - ~ /, which every reader takes")
+    return ObjectPath(root)
 
 
 def open_lake(place: str) -> LakePaths:
@@ -98,7 +120,7 @@ def open_lake(place: str) -> LakePaths:
     if paths.exists:
         return paths
     if not paths.root.exists():
-        raise LakeError(f"no lake at {paths.root}: `verger stream --landing FOLDER --lake {paths.root}` makes one")
+        raise LakeError(f"no lake at {paths.root}: `verger stream --landing PLACE --lake {paths.root}` makes one")
     raise LakeError(f"{paths.root} is not a lake: it holds no table named {paths.missing[0]}")
 
 
@@ -117,23 +139,41 @@ def create_lake(place: str) -> LakePaths:
         paths.root.mkdir(parents=True, exist_ok=True)
         # Arrivals last: it is what makes the folder a lake.
         for table in (FEATURES, ARRIVALS):
-            ensure(table, paths.table(table))
+            _ensure(paths, table)
     except OSError as error:
         raise LakeError(f"--lake {paths.root}: {error.strerror or error}") from error
     return paths
 
 
-def keep_apart(landing: Path, lake: Path) -> None:
+def _ensure(paths: LakePaths, table: Table) -> None:
+    """Create a table, once more where it is not known whether it was created: an answer of S3 may be lost."""
+    persistently(
+        lambda: ensure(table, paths.table(table)),
+        "lake create",
+        lambda error: paths.remote and isinstance(error.__cause__, OSError | DeltaError),
+    )
+
+
+def keep_apart(landing: str, lake: str) -> None:
     """Refuse a lake inside its landing, whose tables would be taken for pictures, and the reverse.
+
+    Parameters
+    ----------
+    landing, lake
+        As a person gave them.
 
     Raises
     ------
     UsageError
         One contains the other.
     """
-    there, here = landing.resolve(), lake.resolve()
-    if here.is_relative_to(there) or there.is_relative_to(here):
+    there, here = _resolved(landing, "landing"), _resolved(lake, "lake")
+    if f"{here}/".startswith(f"{there}/") or f"{there}/".startswith(f"{here}/"):
         raise UsageError(f"--lake {lake} and --landing {landing} contain one another: put them side by side")
+
+
+def _resolved(place: str, setting: str) -> str:
+    return spelled(place, setting) if access.scheme_of(place) else str(folder_of(place, setting).resolve()).rstrip("/")
 
 
 def newest(rows: pa.Table) -> pa.Table:
@@ -157,7 +197,13 @@ def newest(rows: pa.Table) -> pa.Table:
     return rows if winners.all() else rows.take(pa.array(np.sort(order.to_numpy()[winners])))
 
 
-def _visible(folder: Path) -> list[Path]:
+def below(folder: Place) -> list[Place]:
+    """Return what lies right below a folder of a lake, by name; nothing where it is not there."""
+    found: list[Place] = [*folder.iterdir()] if folder.is_dir() else []
+    return sorted(found, key=lambda each: each.name)
+
+
+def _visible(folder: Place) -> list[Place]:
     """Return what a half-made lake does not explain."""
     ours = {
         *(each.name for each in TABLES), "leases", "reports", "backbones",

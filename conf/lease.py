@@ -1,85 +1,107 @@
-"""One writing driver per leg: a lock on a file under the lake, released by the system when the process ends."""
+"""One writing driver per leg: a lock where the lake is a folder, an object renewed in time where it is a store's."""
 
-import fcntl
-import json
-import os
-import socket
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
-from conf.errors import LakeError
+from conf import folder_lease, lease_record, object_lease
+from conf.lease_record import SECONDS, Record, Seen, Versioned
+from conf.lease_watch import Watch
+from conf.object_lease import Fence, LeaseLost, LeaseUnsure
+
+__all__ = ["Fence", "Lease", "LeaseLost", "LeaseUnsure", "Watch", "hold", "holder", "watch"]
 
 
-@contextmanager
-def hold(path: Path) -> Iterator[None]:
-    """Hold the lease at `path` for the length of a `with` block.
+class Lease(Protocol):
+    """A lease that is held."""
+
+    @property
+    def fence(self) -> Fence | None:
+        """What workers check; None where a lock cannot be lost."""
+
+    def check(self) -> None:
+        """Return where this process is sure to hold the lease.
+
+        Raises
+        ------
+        LeaseLost
+            It is not: it must write no more. `LeaseUnsure`, one of these, may pass.
+        """
+
+
+def hold(
+    place: Path | Versioned,
+    watch: Watch | None = None,
+    *,
+    seconds: float = SECONDS,
+    say: Callable[[str], None] = lambda text: None,
+    on_lost: Callable[[], None] = lambda: None,
+) -> AbstractContextManager[Lease]:
+    """Hold the lease at `place` for the length of a `with` block.
+
+    An object's that somebody holds is watched until it is seen to be renewed, or has run out.
+
+    Parameters
+    ----------
+    place
+        A file, or an object as `conf.objects.ObjectPath`.
+    watch
+        What has been seen of it so far, where the caller has watched it.
+    seconds
+        For how long others take the holder of an object for alive after its last renewal.
+    say
+        Told a sentence where it has to wait.
+    on_lost
+        Called, from whatever thread, once somebody else holds the lease.
 
     Raises
     ------
     LakeError
         Another process holds it; the message says which and since when.
+    LeaseLost
+        An object's was lost before the block ended.
+    StorageError
+        The store does not answer.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise LakeError(f"the lake cannot be written: {path}: {error.strerror or error}") from error
-    try:
-        if not _lock(descriptor):
-            raise LakeError(
-                f"another process writes this lake as its `verger {path.name}`: {_described(path)}; "
-                "let a command end, or stop the driver"
-            )
-        _write(descriptor)
-        yield
-        os.truncate(descriptor, 0)
-    finally:
-        os.close(descriptor)
+    if isinstance(place, Path):
+        return folder_lease.hold(place)
+    return object_lease.hold(place, watch, seconds=seconds, say=say, on_lost=on_lost)
 
 
-def holder(path: Path) -> dict[str, str | int] | None:
-    """Return who holds the lease at `path` (`pid`, `host`, `since`), or None where nobody does."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+def holder(place: Path | Versioned) -> dict[str, str | int | float] | None:
+    """Return who holds the lease at `place`, or None where nobody does.
+
+    Returns
+    -------
+    dict or None
+        `pid`, `host`, `since`; of an object, whose holder may be gone all the same, also `renewed` and `seconds`.
+
+    Raises
+    ------
+    StorageError
+        The store does not answer.
+    """
+    if isinstance(place, Path):
+        return folder_lease.holder(place)
+    found = lease_record.read(place)
+    if found is None or found.record.released:
         return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return _read(path)
-    finally:
-        os.close(descriptor)
-    return None
+    return {name: getattr(found.record, name) for name in ("pid", "host", "since", "renewed", "seconds")}
 
 
-def _lock(descriptor: int, tries: int = 5, pause: float = 0.1) -> bool:
-    """Try a few times: `holder` takes the lock for an instant, too."""
-    for attempt in range(tries):
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(pause if attempt + 1 < tries else 0)
-        else:
-            return True
-    return False
+def watch(place: Path | Versioned) -> Watch:
+    """Return a watch on the lease at `place`, for a caller that waits until it is free and has other things to do."""
+    return Watch(lambda: _look(place))
 
 
-def _write(descriptor: int) -> None:
-    since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    os.truncate(descriptor, 0)
-    os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}).encode(), 0)
-
-
-def _read(path: Path) -> dict[str, str | int]:
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _described(path: Path) -> str:
-    found = _read(path)
-    return f"process {found.get('pid', '?')} on {found.get('host', '?')} since {found.get('since', '?')}"
+def _look(place: Path | Versioned) -> Seen | None:
+    if not isinstance(place, Path):
+        return lease_record.read(place)
+    found = folder_lease.holder(place)
+    # A lock is never held by nobody.
+    return None if found is None else Seen(replace(Record.of(found), seconds=math.inf), "")

@@ -33,6 +33,10 @@ class Reason(StrEnum):
         "The picture was overwritten between its arrival and its fetch; the new version arrives by itself.",
     )
     FORBIDDEN = "forbidden", "The landing answers, but this picture may not be read.", True
+    UNADDRESSABLE = (
+        "unaddressable",
+        "The key has an empty segment, a dot segment or a control character, which the object client cannot name.",
+    )
     CRASHED = "crashed", "The decoder crashed on it, or needed too much memory, in a process of its own.", True
     TIMED_OUT = "timed_out", "Decoding did not end within the time limit, in a process of its own.", True
     NON_FINITE = "non_finite", "The backbone gave a vector that is not finite."

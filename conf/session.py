@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from conf import access
 from conf.errors import PlatformError, UsageError, first_line
 from conf.jars import spark_settings
 
@@ -56,6 +57,23 @@ LOCAL = {
     "spark.sql.ui.retainedExecutions": "20",
     "spark.ui.retainedJobs": "50",
     "spark.ui.retainedStages": "50",
+}
+# A lake on S3: a commit is requests, each of which is waited and paid for.
+_ON_S3 = {
+    # Asks S3 for what comes after a version, not for the whole log.
+    "spark.hadoop.delta.enableFastS3AListFrom": "true",
+    "spark.databricks.delta.writeChecksumFile.enabled": "false",
+}
+# Where no platform brings a way to s3:// of its own.
+_S3A = "spark.hadoop.fs.s3a"
+_LOCAL_S3 = {
+    "spark.hadoop.fs.s3.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem",
+    "spark.hadoop.fs.AbstractFileSystem.s3.impl": "org.apache.hadoop.fs.s3a.S3A",
+    f"{_S3A}.aws.credentials.provider": "software.amazon.awssdk.auth.credentials.DefaultCredentialsProvider",
+    f"{_S3A}.connection.maximum": "64",
+    f"{_S3A}.threads.max": "16",
+    # A log entry is a few kilobytes: kept in memory, not in a file, until it is put.
+    f"{_S3A}.fast.upload.buffer": "bytebuffer",
 }
 
 
@@ -106,7 +124,9 @@ def parse_spark_conf(text: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def session(name: str, *, cores: int = 0, extra: dict[str, str] | None = None) -> Iterator["SparkSession"]:
+def session(
+    name: str, *, cores: int = 0, extra: dict[str, str] | None = None, lake: str = ""
+) -> Iterator["SparkSession"]:
     """Yield a Spark session named `name`, stopped at the end.
 
     Parameters
@@ -115,6 +135,8 @@ def session(name: str, *, cores: int = 0, extra: dict[str, str] | None = None) -
         Cores of this machine to use when local; 0: all.
     extra
         Further Spark settings; they win over Verger's own.
+    lake
+        The root of the lake, where it lies on S3.
 
     Raises
     ------
@@ -125,8 +147,10 @@ def session(name: str, *, cores: int = 0, extra: dict[str, str] | None = None) -
 
     sql = {key: value for key, value in (extra or {}).items() if key.startswith("spark.sql.")}
     core = {key: value for key, value in (extra or {}).items() if key not in sql}
-    conf = SparkConf().setAppName(name).setAll(list(COMMON.items()))
-    with _given(conf, core) if on_cluster() else _local(conf, cores, core) as spark:
+    remote = access.scheme_of(lake) == "s3"
+    conf = SparkConf().setAppName(name).setAll([*COMMON.items(), *(_ON_S3.items() if remote else ())])
+    core = {**access.spark_options(lake), **core}
+    with _given(conf, core) if on_cluster() else _local(conf, cores, core, s3=remote) as spark:
         for key, value in sql.items():
             set_sql(spark, key, value)
         yield spark
@@ -169,7 +193,7 @@ def _given(conf: "SparkConf", extra: dict[str, str]) -> Iterator["SparkSession"]
 
 
 @contextlib.contextmanager
-def _local(conf: "SparkConf", cores: int, extra: dict[str, str]) -> Iterator["SparkSession"]:
+def _local(conf: "SparkConf", cores: int, extra: dict[str, str], *, s3: bool) -> Iterator["SparkSession"]:
     from py4j.protocol import Py4JError
     from pyspark import SparkContext
     from pyspark.errors import PySparkException
@@ -179,7 +203,8 @@ def _local(conf: "SparkConf", cores: int, extra: dict[str, str]) -> Iterator["Sp
     with tempfile.TemporaryDirectory(prefix="verger-", ignore_cleanup_errors=True) as folder:
         # local[N] alone never retries a task.
         conf.setMaster(f"local[{cores or '*'},{TASK_ATTEMPTS}]")
-        conf.setAll([*LOCAL.items(), *_places(Path(folder)).items(), *spark_settings().items(), *extra.items()])
+        conf.setAll([*LOCAL.items(), *_places(Path(folder)).items(), *spark_settings(s3=s3).items()])
+        conf.setAll([*(_LOCAL_S3.items() if s3 else ()), *extra.items()])
         gateway = launch(conf, Path(folder) / "spark.log")
         spark: SparkSession | None = None
         try:

@@ -34,8 +34,36 @@ def setting(
 class Settings:
     """The settings in force, one immutable value."""
 
-    lake: str = setting("", "Root of the tables that Verger writes and reads: a folder, as a path or file:// URI.")
-    landing: str = setting("", "Where pictures land: a folder, as a path or file:// URI.")
+    lake: str = setting(
+        "",
+        "Root of the tables that Verger writes and reads: a folder, as a path or file:// URI, or s3://BUCKET/PREFIX.",
+    )
+    landing: str = setting(
+        "", "Where pictures land: a folder, as a path or file:// URI, or BUCKET/PREFIX with s3://, gs:// or az://."
+    )
+    landing_access: str = setting(
+        "own",
+        "How pictures are read from an object store: with one's own credentials, anonymous (a public bucket), or "
+        "requester-pays.",
+        choices=("own", "anonymous", "requester-pays"),
+    )
+    discover: str = setting(
+        "listing",
+        "How new pictures are found: by listing the landing, or by notifications of S3 through a queue of SQS.",
+        choices=("listing", "notifications"),
+    )
+    queue: str = setting("", "URL of the queue of SQS that gets the landing's notifications.")
+    reconcile: float = setting(
+        21600.0,
+        "Seconds between two listings that find what notifications have missed; the first is at the start.",
+        least=1,
+    )
+    s3_endpoint: str = setting(
+        "", "URL of a service that speaks S3; empty: as AWS_ENDPOINT_URL says, else Amazon's own."
+    )
+    s3_region: str = setting(
+        "", "Region of the buckets; empty: as AWS_REGION says for an endpoint, else each bucket's."
+    )
     once: bool = setting(False, "Drain what has landed, then exit.")
     backbone: tuple[str, ...] = setting(
         ("efficientnet-lite0",),
@@ -57,9 +85,22 @@ class Settings:
         "parent",
         "A picture's label: parent (its folder), none, or a regular expression with a group named label.",
     )
-    settle: float = setting(2.0, "Seconds for which a file must stay unchanged before it counts as landed.", least=0)
-    poll: float = setting(2.0, "Seconds between two listings of the landing.", least=0.1)
-    trigger: float = setting(1.0, "Seconds between the starts of two micro-batches, at least.", least=0)
+    settle: float = setting(
+        2.0,
+        "Seconds for which a file in a folder must stay unchanged before it counts as landed; objects appear whole.",
+        least=0,
+    )
+    poll: float = setting(
+        0.0,
+        "Seconds between two listings of the landing, or looks at the queue; 0: 2 for a folder, 60 for a bucket, 1 "
+        "for a queue.",
+        least=0,
+    )
+    trigger: float = setting(
+        -1.0,
+        "Seconds between the starts of two micro-batches, at least; negative: 1, and 3 where the lake lies on S3.",
+        least=-1,
+    )
     batch_pictures: int = setting(
         0, "Pictures per micro-batch; 0: about ten seconds of work at the measured rate.", least=0
     )

@@ -1,7 +1,7 @@
 """The one seam through which landed pictures are read: URI in, bytes out, the world's errors translated.
 
 A `Storage` has one method, so everything above it is tested without a file system or a network. Folders are read
-here; object stores join with the same method.
+here, object stores by `conf.object_storage`.
 """
 
 import errno
@@ -24,16 +24,26 @@ _OWN_FAULT = {
 }
 
 
-class Storage(Protocol):
-    """Reads one version of one picture."""
+class OutageError(StorageError):
+    """The world's fault, of the kind that the next try, seconds later, need not meet: throttling, a lost connection."""
 
-    def read(self, uri: str, e_tag: str, byte_limit: int) -> bytes:
-        """Return the bytes of the version of `uri` that `e_tag` names.
+
+class Storage(Protocol):
+    """Reads one version of one picture, by several threads where `ahead` is more than one."""
+
+    @property
+    def ahead(self) -> int:
+        """How many pictures it pays to have on their way at a time."""
+
+    def read(self, uri: str, e_tag: str, size: int, byte_limit: int) -> bytes:
+        """Return the bytes of the version of `uri` that `e_tag` names and that has `size` bytes, in one try.
 
         Raises
         ------
         Rejected
-            GONE, CHANGED, FORBIDDEN or TOO_MANY_BYTES: the picture's own fault.
+            GONE, CHANGED, FORBIDDEN, UNADDRESSABLE or TOO_MANY_BYTES: the picture's own fault.
+        OutageError
+            The world's fault; trying again soon can succeed.
         StorageError
             The world's fault; trying again later can succeed.
         DeniedError
@@ -56,11 +66,14 @@ class FolderStorage:
         is gone leaves an empty one), a missing picture is the world's fault and not its own.
     """
 
+    # A file is read in less time than it takes to hand it to a thread and back.
+    ahead = 1
+
     def __init__(self, root: str) -> None:
         self._root = root
         self._inode = os.stat(root).st_ino  # noqa: PTH116 (a text travels to the workers, not a Path)
 
-    def read(self, uri: str, e_tag: str, byte_limit: int) -> bytes:
+    def read(self, uri: str, e_tag: str, size: int, byte_limit: int) -> bytes:
         """Read a file whose size and modification time are the same before and after; see `Storage.read`."""
         try:
             # O_NONBLOCK: a pipe that took the picture's name would hang the open.

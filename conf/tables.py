@@ -16,7 +16,9 @@ import pyarrow.compute as pc
 from deltalake import DeltaTable, Schema
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
+from conf import access
 from conf.errors import LakeError, first_line
+from conf.retrying import persistently
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -222,6 +224,7 @@ def ensure(table: Table, place: str) -> DeltaTable:
                 table.schema,
                 partition_by=list(table.partition_by) or None,
                 configuration={**table.properties, VERSION_PROPERTY: str(SCHEMA_VERSION)},
+                storage_options=access.delta_options(place),
                 raise_if_key_not_exists=False,
             )
     _refuse_newer(table, found, place)
@@ -229,8 +232,8 @@ def ensure(table: Table, place: str) -> DeltaTable:
     return found
 
 
-def open_table(place: str) -> DeltaTable:
-    """Open the table at `place`.
+def open_table(place: str, version: int | None = None) -> DeltaTable:
+    """Open the table at `place`, at a version or the latest.
 
     Raises
     ------
@@ -239,8 +242,16 @@ def open_table(place: str) -> DeltaTable:
     deltalake.exceptions.TableNotFoundError
         Nothing is there.
     """
+    options = access.delta_options(place)
     with _translated(place):
-        return DeltaTable(place)
+        if options is None:
+            return DeltaTable(place, version=version)
+        # delta-rs asks again where a request failed, not where the body of an answer was cut.
+        return persistently(lambda: DeltaTable(place, version=version, storage_options=options), "lake open", _passing)
+
+
+def _passing(error: BaseException) -> bool:
+    return isinstance(error, OSError | DeltaError) and not isinstance(error, TableNotFoundError)
 
 
 @contextmanager

@@ -18,7 +18,9 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
 from conf.errors import LakeError, StorageError, first_line
+from conf.lake import Place
 from conf.tables import files_of, open_table
+from conf.uris import located
 
 # Fewer are not worth a commit, and the files that it leaves behind until VACUUM.
 _FEW_FILES = 100
@@ -56,7 +58,7 @@ def compact_rows(place: str, rows_per_file: int) -> int:
         bundles = [bundle for bundle in _bundles(small, rows_per_file) if len(bundle) > 1]
         now = int(time.time() * 1000)
         schema = pa.schema(table.schema().to_arrow())
-        added = [_merged_file(Path(place), schema, bundle, now) for bundle in bundles]
+        added = [_merged_file(located(place), schema, bundle, now) for bundle in bundles]
         gone = [each for bundle in bundles for each in bundle]
         removed = [RemoveAction(each.path, False, now, each.size, {}) for each in gone]
         try:
@@ -126,7 +128,7 @@ def vacuum(place: str, before: datetime, now: datetime) -> int:
         table = open_table(place)
         # delta-rs names files that are long gone, too, as long as the log remembers them, and commits that it went.
         listed = table.vacuum(hours, dry_run=True, enforce_retention_duration=False, full=True)
-        there = sum((Path(place) / unquote(name)).exists() for name in listed)
+        there = len(_present(located(place), [unquote(name) for name in listed]))
         if there:
             table.vacuum(hours, dry_run=False, enforce_retention_duration=False, full=True)
         return there
@@ -243,7 +245,7 @@ def forget_log(place: str, before: datetime) -> int:
         if old:
             first = _version(old[-1]) + 1
             # What stays must be readable as a snapshot, too.
-            DeltaTable(place, version=first).create_checkpoint()
+            open_table(place, first).create_checkpoint()
             if first < latest:
                 table.create_checkpoint()
         for path in old:
@@ -253,7 +255,7 @@ def forget_log(place: str, before: datetime) -> int:
 
 def all_since(place: str, version: int | None, moment: datetime) -> bool:
     """Whether a version of the table at `place` was committed after a moment, or is yet to be; True for None."""
-    entry = Path(place) / "_delta_log" / f"{version:020}.json" if version is not None else None
+    entry = located(place) / "_delta_log" / f"{version:020}.json" if version is not None else None
     try:
         return entry is None or _stamp(entry) > moment
     except FileNotFoundError:
@@ -294,26 +296,40 @@ def _bundles(files: Iterable[_File], most_rows: int) -> Iterator[list[_File]]:
         yield bundle
 
 
-def _merged_file(place: Path, schema: pa.Schema, bundle: Sequence[_File], now: int) -> AddAction:
+def _present(place: Place, names: Sequence[str]) -> list[str]:
+    if isinstance(place, Path):
+        return [name for name in names if (place / name).exists()]
+    # One listing costs less than a question for each.
+    present = {each.uri for each in place.walk_files()} if names else set()
+    return [name for name in names if (place / name).uri in present]
+
+
+def _merged_file(place: Place, schema: pa.Schema, bundle: Sequence[_File], now: int) -> AddAction:
     """Write the rows of some files into one, which is not committed yet."""
-    rows = pa.concat_tables(pq.read_table(place / unquote(each.path)).cast(schema) for each in bundle)
+    rows = pa.concat_tables(_rows(place / unquote(each.path)).cast(schema) for each in bundle)
     name = f"part-00000-{uuid4()}-c000.zstd.parquet"
-    pq.write_table(rows, place / name, compression="zstd")
-    size = (place / name).stat().st_size
+    with (place / name).open("xb") as file:
+        pq.write_table(rows, file, compression="zstd")
+        size = file.tell()
     return AddAction(name, size, {}, now, False, json.dumps({"numRecords": rows.num_rows}))
 
 
-def _log(place: str) -> list[Path]:
+def _rows(path: Place) -> pa.Table:
+    with path.open("rb") as file:
+        return pq.read_table(file)
+
+
+def _log(place: str) -> list[Place]:
     """Return the files of a table's log that belong to versions, oldest version first."""
-    files = [path for path in (Path(place) / "_delta_log").iterdir() if path.name.lstrip(".")[:20].isdecimal()]
+    files = [path for path in (located(place) / "_delta_log").iterdir() if path.name.lstrip(".")[:20].isdecimal()]
     return sorted(files, key=_version)
 
 
-def _version(path: Path) -> int:
+def _version(path: Place) -> int:
     return int(path.name.lstrip(".")[:20])
 
 
-def _stamp(path: Path) -> datetime:
+def _stamp(path: Place) -> datetime:
     return datetime.fromtimestamp(path.stat().st_mtime, UTC)
 
 

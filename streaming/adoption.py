@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake import CommitProperties, Transaction, write_deltalake
 from numpy.typing import NDArray
 
 from conf.errors import StorageError
@@ -47,7 +47,7 @@ def gap(lake: LakePaths, featurizer: str, version: int | None = None) -> Gap:
 
     Holds 16 bytes for each outcome and the rows that have none.
     """
-    arrivals = DeltaTable(lake.table(ARRIVALS), version=version)
+    arrivals = open_table(lake.table(ARRIVALS), version)
     features = open_table(lake.table(FEATURES)).to_pyarrow_dataset()
     mine = features.to_batches(columns=_KEY, filter=ds.field("featurizer") == featurizer)
     outcomes = np.concatenate([np.empty(0, HASH), *map(identities, mine)])

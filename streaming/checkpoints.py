@@ -8,17 +8,16 @@ tables say (`streaming.adoption`).
 """
 
 import json
-import shutil
 import struct
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from conf.errors import StorageError, first_line
-from conf.lake import LakePaths
+from conf.files import remove_tree
+from conf.lake import LakePaths, Place, below
 from conf.logs import fields, logger
 from conf.tables import ARRIVALS, FEATURES, count_rows, open_table
 
@@ -86,7 +85,7 @@ class Tables:
     oldest: int
 
 
-def position(folder: Path) -> Position | None:
+def position(folder: Place) -> Position | None:
     """Read a checkpoint.
 
     Returns
@@ -132,7 +131,7 @@ def position(folder: Path) -> Position | None:
 def tables(lake: LakePaths, featurizer: str, query: str) -> Tables:
     """Ask the tables what they know of a query."""
     arrivals, features = open_table(lake.table(ARRIVALS)), open_table(lake.table(FEATURES))
-    versions = [int(path.stem) for path in Path(lake.table(ARRIVALS)).glob("_delta_log/[0-9]*.json")]
+    versions = [int(path.stem) for path in (lake.root / ARRIVALS.name).glob("_delta_log/[0-9]*.json")]
     sunk = features.transaction_version(query)
     return Tables(
         sunk=_NONE if sunk is None else sunk,
@@ -172,7 +171,7 @@ def needed(lake: LakePaths) -> int | None:
         A checkpoint cannot be read now.
     """
     versions = []
-    for folder in sorted(lake.checkpoints.iterdir()) if lake.checkpoints.is_dir() else ():
+    for folder in below(lake.checkpoints):
         try:
             found = position(folder)
         except BrokenCheckpoint as broken:
@@ -193,12 +192,12 @@ def fault(lake: LakePaths, featurizer: str) -> str:
     return mismatch(found, tables(lake, featurizer, found.query if found else ""))
 
 
-def set_aside(lake: LakePaths, featurizer: str, why: str) -> Path | None:
+def set_aside(lake: LakePaths, featurizer: str, why: str) -> Place | None:
     """Move a featurizer's checkpoint into the lake's quarantine, where there is one, and log why.
 
     Returns
     -------
-    Path or None
+    Path or ObjectPath or None
         Where it lies now.
     """
     checkpoint = lake.checkpoint(featurizer)
@@ -206,7 +205,7 @@ def set_aside(lake: LakePaths, featurizer: str, why: str) -> Path | None:
         return None
     aside = lake.quarantine / f"{featurizer}-{datetime.now(UTC):{_STAMP}}"
     lake.quarantine.mkdir(parents=True, exist_ok=True)
-    checkpoint.rename(aside)
+    checkpoint.rename(aside)  # type: ignore[arg-type]  # both lie in the same place
     logger().warning("checkpoint set aside", extra=fields(featurizer=featurizer, why=why, quarantine=str(aside)))
     return aside
 
@@ -215,11 +214,11 @@ def clean_quarantine(lake: LakePaths, now: datetime, days: float) -> int:
     """Delete checkpoints that were set aside more than `days` ago; return how many."""
     old = [aside for aside, since in set_aside_checkpoints(lake).items() if now - since > timedelta(days=days)]
     for aside in old:
-        shutil.rmtree(aside, ignore_errors=True)
+        remove_tree(aside)
     return len(old)
 
 
-def set_aside_checkpoints(lake: LakePaths) -> dict[Path, datetime]:
+def set_aside_checkpoints(lake: LakePaths) -> dict[Place, datetime]:
     """Return the checkpoints in the lake's quarantine and when they came there."""
     found = {}
     for aside in lake.quarantine.glob("*-*") if lake.quarantine.is_dir() else ():
@@ -228,12 +227,12 @@ def set_aside_checkpoints(lake: LakePaths) -> dict[Path, datetime]:
     return found
 
 
-def _numbers(folder: Path) -> set[int]:
+def _numbers(folder: Place) -> set[int]:
     """Return the numbers of the micro-batches that a log of the checkpoint names."""
     return {int(each.name) for each in folder.glob("[0-9]*") if each.name.isdecimal()}
 
 
-def _entry(path: Path) -> list[Any]:
+def _entry(path: Place) -> list[Any]:
     """Return the JSON values of one entry of a log, below its `v1`."""
     head, *lines = _text(path).splitlines() or [""]
     if head != "v1" or not lines:
@@ -241,14 +240,14 @@ def _entry(path: Path) -> list[Any]:
     return [_parsed(path, line) for line in lines]
 
 
-def _parsed(path: Path, text: str) -> Any:
+def _parsed(path: Place, text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
         raise BrokenCheckpoint(f"{path.parent.name}/{path.name} is cut") from error
 
 
-def _text(path: Path) -> str:
+def _text(path: Place) -> str:
     """Read a file against the checksums that Hadoop keeps beside it: Spark would fail where they differ."""
     name = f"{path.parent.name}/{path.name}"
     try:

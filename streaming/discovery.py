@@ -1,13 +1,51 @@
-"""Discovery: what the landing shows that has not arrived yet becomes arrivals, forgotten pictures excepted."""
+"""Discovery: what the landing shows that has not arrived yet becomes arrivals, forgotten pictures excepted.
 
+The landing is listed in slices, so that whoever polls is free again after a moment, however many pictures there are.
+Where notifications tell of new pictures, a listing now and then finds what they have missed.
+"""
+
+import time
 from collections import Counter
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from itertools import islice
+from typing import Protocol
 
+from conf.lake import Place
 from conf.logs import fields, logger
 from streaming.arrivals import Arrivals
 from streaming.commands import tombstones
-from streaming.listing import FolderListing, Sighting
+from streaming.listing import Found, Sighting
+
+_SLICE_SECONDS = 2.0
+_CHUNK = 1000
+
+
+class Listing(Protocol):
+    """Lists a landing; see `streaming.listing` and `streaming.object_listing`."""
+
+    def poll(self) -> Iterator[Found]:
+        """Begin a listing."""
+
+    def sighting(self) -> Sighting:
+        """Return what the last listing passed over."""
+
+
+class Notices(Protocol):
+    """Tells of new pictures; see `streaming.collector`."""
+
+    @property
+    def full(self) -> bool:
+        """Whether there is more to receive at once."""
+
+    def receive(self) -> Iterator[Found]:
+        """Yield what has been told of and is still there."""
+
+    def done(self) -> None:
+        """Forget what was told: it has arrived."""
+
+    def passed_over(self) -> Counter[str]:
+        """Return how many events have been passed over since the start, by why."""
 
 
 class Discovery:
@@ -21,14 +59,35 @@ class Discovery:
         The table.
     forgotten
         The folder of the lake's tombstones, looked at in each poll.
+    notices
+        Tells of new pictures; None: only listings do.
+    reconcile
+        Seconds between two listings where there are notices.
+    monotonic
+        The clock, in seconds.
     """
 
-    def __init__(self, listing: FolderListing, arrivals: Arrivals, forgotten: Path) -> None:
+    def __init__(
+        self,
+        listing: Listing,
+        arrivals: Arrivals,
+        forgotten: Place,
+        notices: Notices | None = None,
+        reconcile: float = 0.0,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._listing = listing
         self._arrivals = arrivals
         self._forgotten = forgotten
+        self._notices = notices
+        self._reconcile = reconcile
+        self._monotonic = monotonic
+        self._under_way: Iterator[Found] | None = None
+        self._next_listing = monotonic()
+        self._sighting = Sighting()
         self._names: frozenset[str] = frozenset()
         self._tombstones = tombstones.Tombstones()
+        self._held: Counter[str] = Counter()
         self._told: Counter[str] = Counter()
 
     @property
@@ -36,13 +95,20 @@ class Discovery:
         """Rows of arrivals since the lake began: versions of pictures, and retries of them."""
         return len(self._arrivals)
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether there is more to find at once: a listing has not come to its end, or notices came in plenty."""
+        return self._under_way is not None or (self._notices is not None and self._notices.full)
+
     def poll(self, rows_per_file: int) -> Sighting:
-        """List the landing once and append what is new; a poll that finds nothing new costs the listing only.
+        """Take what there are notices of, list a slice of the landing if that is due, and append what is new.
+
+        A poll that finds nothing new costs the looking only.
 
         Returns
         -------
         Sighting
-            Of the listing; what was passed over as forgotten counts as `forgotten`.
+            What was passed over by the last whole listing and by notices; what is forgotten counts as `forgotten`.
 
         Raises
         ------
@@ -52,23 +118,60 @@ class Discovery:
             A tombstone is damaged.
         """
         self._look_for_tombstones()
-        passed_over: Counter[str] = Counter()
+        new = self._take_notices(rows_per_file) if self._notices else 0
+        new += self._list_a_slice(rows_per_file)
+        told = self._sighting.passed_over + (self._notices.passed_over() if self._notices else Counter())
+        if new or told != self._told:
+            self._told = told
+            logger().info("arrivals", extra=fields(new=new, waiting=self._sighting.young, passed_over=dict(told)))
+        return Sighting(told, self._sighting.young)
 
+    def _take_notices(self, rows_per_file: int) -> int:
+        assert self._notices is not None
+        new = self._append(self._notices.receive(), "notification", rows_per_file, Counter())
+        # Only now: what a crash leaves in the queue comes again.
+        self._notices.done()
+        return new
+
+    def _list_a_slice(self, rows_per_file: int) -> int:
+        if self._under_way is None:
+            if self._notices and self._monotonic() < self._next_listing:
+                return 0
+            self._under_way, self._held = self._listing.poll(), Counter()
+        try:
+            return self._listed(self._under_way, rows_per_file)
+        except BaseException:
+            # The next poll begins anew, with what it finds then.
+            self._under_way = None
+            raise
+
+    def _listed(self, under_way: Iterator[Found], rows_per_file: int) -> int:
+        ended = False
+
+        def some() -> Generator[Found, None, None]:
+            nonlocal ended
+            until = self._monotonic() + _SLICE_SECONDS
+            while not ended and self._monotonic() < until:
+                chunk = list(islice(under_way, _CHUNK))
+                ended = len(chunk) < _CHUNK
+                yield from chunk
+
+        with closing(some()) as slice_:
+            new = self._append(slice_, "listing", rows_per_file, self._held)
+        if ended:
+            self._under_way = None
+            self._next_listing = self._monotonic() + self._reconcile
+            sighting = self._listing.sighting()
+            self._sighting = Sighting(sighting.passed_over + self._held, sighting.young)
+        return new
+
+    def _append(self, found: Iterator[Found], route: str, rows_per_file: int, held: Counter[str]) -> int:
         def forgotten(uri: str) -> bool:
-            held = self._tombstones.holds(uri)
-            passed_over["forgotten"] += held
-            return held
+            holds = self._tombstones.holds(uri)
+            held["forgotten"] += holds
+            return holds
 
-        found = self._listing.poll()
-        new = sum(self._arrivals.append(found, route="listing", rows_per_file=rows_per_file, unless=forgotten))
-        sighting = self._listing.sighting()
-        sighting = replace(sighting, passed_over=sighting.passed_over + passed_over)
-        if new or sighting.passed_over != self._told:
-            self._told = sighting.passed_over
-            logger().info(
-                "arrivals", extra=fields(new=new, waiting=sighting.young, passed_over=dict(sighting.passed_over))
-            )
-        return sighting
+        return sum(self._arrivals.append(found, route=route, rows_per_file=rows_per_file, unless=forgotten))
 
     def _look_for_tombstones(self) -> None:
         names = tombstones.names(self._forgotten)

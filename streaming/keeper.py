@@ -12,10 +12,11 @@ from pyspark.errors import PySparkException
 
 from conf.errors import LakeError, StorageError, StreamError, first_line
 from conf.logs import fields, logger
+from conf.retrying import Backoff
 from streaming.checkpoints import BrokenCheckpoint
 from streaming.pipeline import Pipeline
 from streaming.progress import MicroBatch, ProgressReader, stamp
-from streaming.supervision import Backoff, Fate, fate, telling_line
+from streaming.supervision import Fate, fate, telling_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,6 +55,8 @@ class Keeper:
         Told after each audit, on the keeper's thread.
     audit_in
         Seconds until the first audit.
+    check
+        Raises where this process must write no more; called before it does.
     backoff
         The waits between tries.
     """
@@ -67,6 +70,7 @@ class Keeper:
         audit_every: float = 86400.0,
         audited: Callable[[], None] = lambda: None,
         audit_in: float | None = None,
+        check: Callable[[], None] = lambda: None,
         backoff: Backoff | None = None,
     ) -> None:
         self.featurizer = pipeline.featurizer
@@ -75,6 +79,7 @@ class Keeper:
         self._once = once
         self._audit_every = audit_every
         self._audited = audited
+        self._check = check
         self._next_audit = time.monotonic() + (audit_every if audit_in is None else audit_in)
         self._backoff = backoff or Backoff()
         self._halt, self._pausing, self._idle = Event(), Event(), Event()
@@ -141,6 +146,7 @@ class Keeper:
     def _drained(self) -> bool:
         """Run the query until it ends; whether that is because everything is drained."""
         self.state = "starting"
+        self._check()
         why = self._distrust or self._pipeline.fault()
         since = None
         if why:
@@ -148,8 +154,8 @@ class Keeper:
             self._distrust = ""
             if since is None:
                 return False
-        self._follow(self._pipeline.start(since))
-        return self._once and not self._interrupted()
+        ended = self._follow(self._pipeline.start(since))
+        return ended and self._once and not self._interrupted()
 
     def _adopted(self, why: str) -> int | None:
         """Complete what has no outcome; return the version to go on from, None where there was no time."""
@@ -163,12 +169,17 @@ class Keeper:
         filled = self._pipeline.fill(gap.rows, self._took, self._interrupted)
         return self._pipeline.version_after(gap.version) if filled else None
 
-    def _follow(self, query: "StreamingQuery") -> None:
+    def _follow(self, query: "StreamingQuery") -> bool:
+        """Keep an eye on the query until it ends, or must rest; whether it ended by itself."""
         self.state = "running"
         progress = ProgressReader(query)
+        resting = False
         try:
             while query.isActive and not self._interrupted():
                 self._take(progress)
+                resting = self._batches >= _COMPACT_EVERY and self._pipeline.compacts_at_rest
+                if resting:
+                    break
                 self._compact()
                 if not self._once and time.monotonic() >= self._next_audit and not self._sound():
                     break
@@ -183,6 +194,8 @@ class Keeper:
         failure = query.exception()
         if failure is not None:
             raise _Failed(str(failure))
+        self._compact()
+        return not resting
 
     def _sound(self) -> bool:
         """Hold arrivals against outcomes; whether each that the query has dealt with has one."""
@@ -216,6 +229,7 @@ class Keeper:
         if self._batches < _COMPACT_EVERY:
             return
         self._batches = 0
+        self._check()
         try:
             merged = self._pipeline.compact()
         except StorageError as error:
@@ -265,6 +279,9 @@ def _spark_failures() -> "Iterator[None]":
         raise _Failed(_described(error.java_exception)) from error
     except DeltaError as error:
         raise _Failed(str(error)) from error
+    except OSError as error:
+        # Of delta-rs, or of a small file of the lake.
+        raise StorageError(f"the lake does not answer: {first_line(error)}") from error
 
 
 def _described(error: Any) -> str:

@@ -21,6 +21,7 @@ class Kind(Enum):
     HIDDEN = "hidden"
     TEMPORARY = "temporary"
     SKIPPED = "skipped"
+    MARKER = "folder_marker"
 
 
 def is_hidden(name: str) -> bool:
@@ -49,6 +50,13 @@ class NameRule:
             return Kind.TEMPORARY
         _, dot, extension = lowered.rpartition(".")
         return Kind.SKIPPED if dot and extension in self.skip else Kind.PICTURE
+
+    def kind_below(self, path: str) -> Kind:
+        """Classify a path below the landing, with all its segments: what lies in a hidden folder is hidden."""
+        *folders, name = path.split("/")
+        if not name:
+            return Kind.MARKER
+        return Kind.HIDDEN if any(map(is_hidden, filter(None, folders))) else self.kind(name)
 
 
 def parse_skip(text: str) -> NameRule:

@@ -79,6 +79,15 @@ class Pipeline:
 
         return adoption.fill(self.lake, self.featurizer, rows, self.rows_per_commit, append, stop)
 
+    @property
+    def compacts_at_rest(self) -> bool:
+        """Whether features are compacted only while no query writes them.
+
+        On S3 Spark looks whether a version is there and then puts it: it would overwrite one that delta-rs has put in
+        between.
+        """
+        return self.lake.remote
+
     def compact(self) -> int:
         """Merge the small files that micro-batches leave, beside them; see `conf.upkeep.compact`."""
         return upkeep.compact(self.lake.table(FEATURES), featurizer=self.featurizer)

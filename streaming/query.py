@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -11,8 +10,10 @@ from pyspark import SparkFiles
 from pyspark.sql import Observation
 from pyspark.sql import functions as F
 
+from conf.lake import Place
 from conf.rejections import Reason
 from conf.tables import FEATURES
+from conf.uris import located
 from streaming.progress import METRICS, MicroBatch, measured
 from streaming.worker import INPUT, Work, featurize
 
@@ -75,8 +76,9 @@ def featurized(arrivals: "DataFrame", work: Work, partitions: int) -> "DataFrame
     partitions
         Tasks among which the rows are dealt out evenly, whatever files they came from.
     """
-    arrivals.sparkSession.sparkContext.addFile(Path(work.model).as_uri())
-    name = Path(work.model).name
+    model = located(work.model)
+    arrivals.sparkSession.sparkContext.addFile(model.as_uri())
+    name = model.name
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         return featurize(iter(batches), replace(work, model=SparkFiles.get(name)))
@@ -96,7 +98,7 @@ def observed(features: "DataFrame", observation: "Observation | str" = METRICS) 
 
 
 def start(
-    features: "DataFrame", place: str, checkpoint: Path, *, name: str, trigger: dict[str, str | bool]
+    features: "DataFrame", place: str, checkpoint: Place, *, name: str, trigger: dict[str, str | bool]
 ) -> "StreamingQuery":
     """Start writing `features` to the Delta table at `place`.
 

@@ -5,22 +5,23 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from pathlib import Path
 from queue import SimpleQueue
 from threading import Event
 from typing import TYPE_CHECKING
 
 from deltalake.exceptions import DeltaError
+from pyspark.errors import PySparkException
 
-from conf import lease
-from conf.errors import DeniedError, LakeError, LandingError, StorageError, UsageError
+from conf import access, lease
+from conf.access import Access
+from conf.errors import DeniedError, LakeError, LandingError, StorageError, first_line
 from conf.lake import LakePaths, create_lake, keep_apart
 from conf.logs import fields, logger
+from conf.retrying import RETRIED, Backoff
 from conf.session import check_java, on_cluster, parse_spark_conf, session
 from conf.settings import Settings
-from conf.storage import FolderStorage
 from conf.tables import ARRIVALS, FEATURES, add_constraints, count_rows
-from conf.uris import folder_of, uri_of
+from conf.uris import FILE_SCHEME
 from streaming import sizing, upkeeping
 from streaming.arrivals import Arrivals
 from streaming.backbones import memory
@@ -31,18 +32,24 @@ from streaming.commands.execution import LEG, execute, needs_pause
 from streaming.crew import Crew
 from streaming.discovery import Discovery
 from streaming.keeper import Keeper
-from streaming.landing import labeller, parse_skip
-from streaming.listing import FolderListing
+from streaming.landing import labeller
 from streaming.pipeline import Pipeline
 from streaming.progress import MicroBatch, described
 from streaming.totals import Former, ReportFile, Standing, Totals, duration, former
 from streaming.worker import Work
+from streaming.zone import Zone, zone
 
 if TYPE_CHECKING:
+    from pyspark import Accumulator
     from pyspark.sql import SparkSession
 
 _TICK = 0.2
-_REQUESTS_EVERY = 1.0
+# Seconds, in a folder and on S3, where each look and each report is paid for.
+_REQUESTS_EVERY = (1.0, 5.0)
+_REPORT_EVERY = (2.0, 15.0)
+_TRIGGER = (1.0, 3.0)
+_PATIENCE = 8
+_RETRIES_EVERY = 30.0
 
 Report = Callable[[Totals], None]
 Say = Callable[[str], None]
@@ -82,38 +89,30 @@ def run(
     VergerError
         Nothing is lost; the next run goes on from the checkpoints, or from the tables.
     """
-    landing = _landing(settings)
-    keep_apart(landing, folder_of(settings.lake, "lake"))
-    labeller(settings.label, uri_of(landing))
+    access.use(Access(settings.s3_endpoint, settings.s3_region))
+    landing = zone(settings)
+    keep_apart(settings.landing, settings.lake)
+    labeller(settings.label, landing.uri)
     extra = {"spark.sql.execution.pyspark.udf.idleTimeoutSeconds": str(settings.idle_timeout)}
     extra |= parse_spark_conf(settings.spark_conf)
     wishes = requests_of(settings)
     check_java()
     lake = create_lake(settings.lake)
-    with lease.hold(lake.lease(LEG)):
+    with lease.hold(lake.lease(LEG), say=say) as held:
         featurizers = ensure_all(wishes, lake.backbones, say, settings.runtime)
         if not on_cluster():
             _check_memory(settings, featurizers)
-        leg = _Leg(settings, landing, lake, featurizers, stop, report, say)
+        leg = _Leg(settings, landing, lake, held, featurizers, stop, report, say)
         leg.take_requests()
-        leg.discover()
+        leg.patiently(leg.discover)
         drained = settings.once and leg.settle_and_drained()
         if not drained and not stop.is_set():
             say("starting Spark")
             slots = sizing.slots(_cores(settings), len(featurizers))
-            with sessions("verger stream", cores=slots, extra=extra) as spark:
+            with sessions("verger stream", cores=slots, extra=extra, lake=str(lake.root)) as spark:
                 leg.stream(spark)
         leg.close()
         return leg.totals
-
-
-def _landing(settings: Settings) -> Path:
-    landing = folder_of(settings.landing, "landing")
-    if not landing.exists():
-        raise LandingError(f"the landing {landing} does not exist: make the folder or correct --landing")
-    if not landing.is_dir():
-        raise UsageError(f"--landing {landing} is a file: give the folder that holds the pictures")
-    return landing
 
 
 def _cores(settings: Settings) -> int:
@@ -132,8 +131,9 @@ class _Leg:
     def __init__(
         self,
         settings: Settings,
-        landing: Path,
+        landing: Zone,
         lake: LakePaths,
+        held: lease.Lease,
         featurizers: list[Featurizer],
         stop: Event,
         report: Report,
@@ -142,56 +142,84 @@ class _Leg:
         self._settings = settings
         self._lake = lake
         self._landing = landing
+        self._held = held
+        self._remote = lake.remote or not landing.uri.startswith(FILE_SCHEME)
         self._featurizers = featurizers
         self._stop = stop
         self._report = report
         self._say = say
         self._cores = _cores(settings)
         self._arrivals = Arrivals(lake.table(ARRIVALS))
-        listing = FolderListing(landing, parse_skip(settings.skip_extensions), settings.settle)
-        self._discovery = Discovery(listing, self._arrivals, lake.tombstones)
+        notices = landing.notices() if landing.notices else None
+        self._discovery = Discovery(landing.listing, self._arrivals, lake.tombstones, notices, settings.reconcile)
         before = former(lake.report(LEG), sizing.TELLING_ROWS)
         self._clock = Clock(
-            {"poll": settings.poll, "requests": _REQUESTS_EVERY, "upkeep": settings.upkeep},
+            {
+                "poll": landing.poll,
+                "requests": _REQUESTS_EVERY[lake.remote],
+                "upkeep": settings.upkeep,
+                "retries": _RETRIES_EVERY,
+            },
             first={"upkeep": _left(settings.upkeep, before.upkeep_at)},
         )
         self._finished: SimpleQueue[tuple[str, MicroBatch]] = SimpleQueue()
         self._trouble = ""
+        self._retried: Accumulator[int] | None = None
+        self._fetched_again = 0
         self._crew = Crew([])
         self.totals = Totals(
             featurizers={each.id: self._standing(each, before) for each in featurizers}, upkeep_at=before.upkeep_at
         )
         self._count()
-        self._file = ReportFile(lake.report(LEG), {"landing": uri_of(landing)})
+        self._file = ReportFile(lake.report(LEG), {"landing": landing.uri}, _REPORT_EVERY[lake.remote])
 
     def discover(self) -> None:
-        """Poll the landing once and bring the totals up to date."""
+        """Look at the landing and bring the totals up to date."""
+        self._held.check()
         sighting = self._discovery.poll(self._rows_per_file())
         self.totals.waiting, self.totals.passed_over = sighting.young, sighting.passed_over
         self._tell()
 
     def settle_and_drained(self) -> bool:
         """Wait at most the settle time for the youngest files; return whether nothing is left to featurize."""
+        while self._discovery.unfinished and not self._stop.is_set():
+            self.patiently(self.discover)
         deadline = time.monotonic() + self._settings.settle
         while self.totals.waiting and time.monotonic() < deadline and not self._stop.is_set():
             self._stop.wait(min(_TICK, self._settings.settle))
-            self.discover()
+            self.patiently(self.discover)
         return all(each.outcomes == self.totals.landed for each in self.totals.featurizers.values())
+
+    def patiently(self, step: Callable[[], None]) -> None:
+        """Repeat a step that an object store prevents for now; what a folder prevents is raised at once."""
+        backoff = Backoff(first=0.5, cap=30.0)
+        while not self._stop.is_set():
+            try:
+                step()
+            except (StorageError, DeltaError, OSError, PySparkException) as error:
+                if not self._remote or isinstance(error, DeniedError) or backoff.tries >= _PATIENCE:
+                    raise
+                logger().warning("an object store does not answer as it should", extra=fields(error=first_line(error)))
+            else:
+                return
+            self._stop.wait(backoff.next())
 
     def stream(self, spark: "SparkSession") -> None:
         """Run the queries, and everything else beside them, until the end."""
         if on_cluster():
             self._cores = spark.sparkContext.defaultParallelism
-        add_constraints(spark, FEATURES, self._lake.table(FEATURES))
-        upkeeping.prepare(self._lake, self._settings.vacuum_days)
+        self.patiently(lambda: add_constraints(spark, FEATURES, self._lake.table(FEATURES)))
+        self.patiently(lambda: upkeeping.prepare(self._lake, self._settings.vacuum_days))
         if self._clock.due("upkeep"):
             self._upkeep_or_wait()
+        self._retried = spark.sparkContext.accumulator(0)
         self._announce()
         with Crew([self._keeper(spark, each) for each in self._featurizers]).working() as self._crew:
             while self._crew.at_work and not self._stop.is_set():
                 self._beat()
         self._take()
         self._tell()
+        self._tell_of_retries()
         logger().info("stream stopped", extra=fields(featurized=self.totals.featurized, backlog=self.totals.backlog))
 
     def take_requests(self) -> None:
@@ -207,13 +235,16 @@ class _Leg:
         self._file.write(self.totals, now=True)
 
     def _beat(self) -> None:
+        self._held.check()
         self._take()
         if self._clock.due("requests"):
             self.take_requests()
-        if not self._settings.once and self._clock.due("poll"):
+        if not self._settings.once and (self._discovery.unfinished or self._clock.due("poll")):
             self._discover_or_wait()
         if not self._settings.once and self._clock.due("upkeep"):
             self._upkeep_or_wait()
+        if self._clock.due("retries"):
+            self._tell_of_retries()
         self._stop.wait(_TICK)
 
     def _keeper(self, spark: "SparkSession", featurizer: Featurizer) -> Keeper:
@@ -229,6 +260,7 @@ class _Leg:
             audit_every=self._settings.audit,
             audit_in=_left(self._settings.audit, standing.audited_at),
             audited=audited,
+            check=self._held.check,
         )
 
     def _pipeline(self, spark: "SparkSession", featurizer: Featurizer) -> Pipeline:
@@ -238,15 +270,18 @@ class _Leg:
             model=str(featurizer.model),
             width=featurizer.width,
             runtime=settings.runtime,
-            storage=FolderStorage(str(self._landing)),
-            landing=uri_of(self._landing),
+            storage=self._landing.storage,
+            landing=self._landing.uri,
             label=settings.label,
             pixel_limit=settings.pixel_limit,
             byte_limit=settings.byte_limit,
             decode_seconds=settings.decode_seconds,
+            retried=self._retried,
+            fence=self._held.fence,
         )
         rows = sizing.rows(self.totals.featurizers[featurizer.id].rate, settings.batch_pictures)
-        every = f"{int(settings.trigger * 1000)} milliseconds"
+        trigger = settings.trigger if settings.trigger >= 0 else _TRIGGER[self._lake.remote]
+        every = f"{int(trigger * 1000)} milliseconds"
         return Pipeline(
             spark=spark,
             lake=self._lake,
@@ -330,7 +365,7 @@ class _Leg:
 
     def _upkeep_or_wait(self) -> None:
         try:
-            if upkeeping.needs_pause(self._lake, datetime.now(UTC)):
+            if self._lake.remote or upkeeping.needs_pause(self._lake, datetime.now(UTC)):
                 with self._crew.paused(self._take):
                     self._upkeep()
             else:
@@ -352,6 +387,16 @@ class _Leg:
                     seconds_left=round(self.totals.seconds_left),
                 ),
             )
+
+    def _tell_of_retries(self) -> None:
+        """Say how many calls to object stores were made again, by this process and by the workers."""
+        counts = dict(RETRIED.taken())
+        workers = self._retried.value if self._retried else 0
+        if workers > self._fetched_again:
+            counts["fetch"] = counts.get("fetch", 0) + workers - self._fetched_again
+            self._fetched_again = workers
+        if counts:
+            logger().info("calls were made again", extra=fields(**counts))
 
     def _tell(self) -> None:
         self.totals.landed = self._discovery.arrived

@@ -1,7 +1,5 @@
-"""Supervision: what a query's failure calls for, and how long to wait before the next try."""
+"""Supervision: what a query's failure calls for."""
 
-import random
-from collections.abc import Callable
 from enum import Enum
 
 _LONGEST_LINE = 300
@@ -17,7 +15,7 @@ class Fate(Enum):
 
 # Names of errors and words of their messages, as they stand in a query's failure; the first that is found decides.
 _SIGNS = (
-    (Fate.END, ("DeniedError", "BackboneError", "UsageError")),
+    (Fate.END, ("DeniedError", "BackboneError", "UsageError", "LeaseLost")),
     (Fate.END, ("No space left on device", "Disk quota exceeded", "Read-only file system", "Permission denied")),
     (
         Fate.END,
@@ -40,31 +38,3 @@ def telling_line(failure: str) -> str:
     python = [place for place, line in enumerate(lines) if line.endswith("Traceback (most recent call last):")]
     raised = [line for line in lines[python[-1] + 1 :] if not line[0].isspace()] if python else lines
     return raised[0][:_LONGEST_LINE] if raised else "no reason given"
-
-
-class Backoff:
-    """Waits between two tries: doubled each time up to a cap, with jitter, and short again after a success.
-
-    Parameters
-    ----------
-    first, cap
-        Seconds.
-    draw
-        Gives a number from 0 to 1. Half of each wait is fixed and half is drawn, so that drivers which an outage
-        stopped together do not come back together.
-    """
-
-    def __init__(self, first: float = 1.0, cap: float = 300.0, draw: Callable[[], float] = random.random) -> None:
-        self._first, self._cap, self._draw = first, cap, draw
-        self.tries = 0
-
-    def next(self) -> float:
-        """Return the seconds to wait before the next try."""
-        self.tries += 1
-        # Beyond 2^30 a float would overflow in a year of outage.
-        whole = min(self._cap, self._first * 2.0 ** min(self.tries - 1, 30))
-        return whole / 2 + whole / 2 * self._draw()
-
-    def reset(self) -> None:
-        """Begin anew, after a success."""
-        self.tries = 0

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from conf.files import write_atomically
+from conf.lake import Place
 from conf.logs import fields, logger
 from streaming.progress import MicroBatch, described
 
@@ -123,7 +123,7 @@ class ReportFile:
     """
 
     def __init__(
-        self, path: Path, about: Mapping[str, str], every: float = 2.0, monotonic: Callable[[], float] = time.monotonic
+        self, path: Place, about: Mapping[str, str], every: float = 2.0, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self._path = path
         self._about = dict(about)
@@ -161,7 +161,7 @@ class Former:
     upkeep_at: str = ""
 
 
-def former(path: Path, telling: int) -> Former:
+def former(path: Place, telling: int) -> Former:
     """Return what an earlier run's report at `path` says; nothing where there is none, or an older Verger's.
 
     The rate of a micro-batch of fewer pictures than `telling` does not count: it is mostly its commit.

@@ -3,10 +3,11 @@
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -14,11 +15,13 @@ from numpy.typing import NDArray
 
 from conf.errors import Rejected
 from conf.rejections import Reason
+from conf.retrying import RETRIED
 from conf.storage import Storage
 from conf.tables import FEATURES
 from streaming.backbones.backbone import Backbone
 from streaming.backbones.runtime import Infers, RuntimeKind, runtime_for
 from streaming.decode import decode
+from streaming.fetching import Fetcher, Wanted
 from streaming.isolate import Decoder, IsolatedDecoder, bounded
 from streaming.landing import labeller
 
@@ -32,6 +35,20 @@ _LONGEST_SILENCE = 5.0
 # The hungriest picture, a TIFF of floats, was seen to take 24 for each of 80 million pixels.
 _BYTES_PER_PIXEL = 32
 _BYTES_FOR_ANY = 256 << 20
+
+
+class Fence(Protocol):
+    """What knows whether the driver of this task still owns the lake."""
+
+    def check(self) -> None:
+        """Raise where it does not."""
+
+
+class Sum(Protocol):
+    """What adds up what the tasks tell; Spark's accumulator is one."""
+
+    def add(self, term: int) -> None:
+        """Add a term."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +77,10 @@ class Work:
         Makes pixels of bytes; a function of a module, as it goes to other processes by its name.
     decode_seconds : float
         The longest that one picture may take in a process of its own.
+    fence : Fence | None
+        Checked before the first row and after the last.
+    retried : Sum | None
+        Is told how many fetches were tried again, when the task ends.
     """
 
     backbone: Backbone
@@ -73,6 +94,8 @@ class Work:
     runtime: RuntimeKind = "litert"
     decode: Decoder = decode
     decode_seconds: float = 30.0
+    fence: Fence | None = None
+    retried: Sum | None = None
 
     @property
     def decode_bytes(self) -> int:
@@ -100,6 +123,7 @@ class _Tools:
     """What a task works with."""
 
     work: Work
+    fetcher: Fetcher
     decode: Decoder
     runtime: Infers
     label: Callable[[str], str | None]
@@ -142,16 +166,42 @@ def featurize(
     MemoryError
         No room to decode a picture, for which it need not be to blame; the next run, isolated, tells.
     """
-    runtime = runtime_for(Path(work.model), work.backbone, work.width, work.runtime)
-    label = labeller(work.label, work.landing)
-    with _decoder(work, _is_retry() if isolated is None else isolated) as decoder:
-        tools = _Tools(work, decoder, runtime, label, clock, monotonic)
-        for batch in batches:
-            columns = [batch.column(name).to_pylist() for name in ("uri", "e_tag", "size")]
-            start = 0
-            for outcomes in _outcomes(zip(*columns, strict=True), tools):
-                yield _assembled(batch.slice(start, len(outcomes)), outcomes, work.backbone.featurizer)
-                start += len(outcomes)
+    with _owned(work), _counted(work):
+        runtime = runtime_for(Path(work.model), work.backbone, work.width, work.runtime)
+        label = labeller(work.label, work.landing)
+        apart = _decoder(work, _is_retry() if isolated is None else isolated)
+        with apart as decoder, Fetcher(work.storage, work.byte_limit) as fetcher:
+            tools = _Tools(work, fetcher, decoder, runtime, label, clock, monotonic)
+            for batch in batches:
+                yield from _rows(batch, tools)
+
+
+def _rows(batch: pa.RecordBatch, tools: _Tools) -> Iterator[pa.RecordBatch]:
+    wanted = map(Wanted, *(batch.column(name).to_pylist() for name in Wanted._fields))
+    start = 0
+    for outcomes in _outcomes(wanted, tools):
+        yield _assembled(batch.slice(start, len(outcomes)), outcomes, tools.work.backbone.featurizer)
+        start += len(outcomes)
+
+
+@contextmanager
+def _owned(work: Work) -> Iterator[None]:
+    """Check the fence on both sides; what was cut off in between fails by itself."""
+    if work.fence is not None:
+        work.fence.check()
+    yield
+    if work.fence is not None:
+        work.fence.check()
+
+
+@contextmanager
+def _counted(work: Work) -> Iterator[None]:
+    RETRIED.taken()
+    try:
+        yield
+    finally:
+        if work.retried is not None:
+            work.retried.add(sum(RETRIED.taken().values()))
 
 
 def _is_retry() -> bool:
@@ -167,14 +217,14 @@ def _decoder(work: Work, isolated: bool) -> AbstractContextManager[Decoder]:
     return nullcontext(bounded(work.decode, work.decode_bytes))
 
 
-def _outcomes(arrivals: Iterable[tuple[str, str, int]], tools: _Tools) -> Iterator[list[_Outcome]]:
+def _outcomes(pictures: Iterable[Wanted], tools: _Tools) -> Iterator[list[_Outcome]]:
     """Yield the outcomes in order, as many at a time as may go out together; inferred as many as the runtime likes."""
     rows_out = max(1, min(_ROWS_OUT, _BYTES_OUT // (4 * tools.work.width)))
     outcomes: list[_Outcome] = []
     waiting: list[_Outcome] = []
     spoke = tools.monotonic()
-    for uri, e_tag, size in arrivals:
-        outcome = _decoded(uri, e_tag, size, tools)
+    for wanted, content in tools.fetcher.fetched(pictures):
+        outcome = _decoded(wanted.uri, content, tools)
         outcomes.append(outcome)
         if outcome.pixels is not None:
             waiting.append(outcome)
@@ -191,12 +241,13 @@ def _outcomes(arrivals: Iterable[tuple[str, str, int]], tools: _Tools) -> Iterat
         yield outcomes
 
 
-def _decoded(uri: str, e_tag: str, size: int, tools: _Tools) -> _Outcome:
+def _decoded(uri: str, content: bytes | Rejected, tools: _Tools) -> _Outcome:
     outcome = _Outcome(tools.label(uri))
     try:
-        data = _fetched(tools.work, uri, e_tag, size)
-        outcome.sha256 = hashlib.sha256(data).hexdigest()
-        picture = tools.decode(data, tools.work.backbone.preparation, tools.work.pixel_limit)
+        if isinstance(content, Rejected):
+            raise content
+        outcome.sha256 = hashlib.sha256(content).hexdigest()
+        picture = tools.decode(content, tools.work.backbone.preparation, tools.work.pixel_limit)
         outcome.format, outcome.width, outcome.height = picture.format, picture.width, picture.height
         outcome.pixels = picture.pixels
     except Rejected as rejection:
@@ -216,12 +267,6 @@ def _infer(waiting: list[_Outcome], tools: _Tools) -> None:
             outcome.rejection = rejection
         outcome.pixels = None
         outcome.featurized_at = tools.clock()
-
-
-def _fetched(work: Work, uri: str, e_tag: str, size: int) -> bytes:
-    if size > work.byte_limit:
-        raise Rejected(Reason.TOO_MANY_BYTES, f"{size} bytes, the limit is {work.byte_limit}")
-    return work.storage.read(uri, e_tag, work.byte_limit)
 
 
 def _finite(vector: NDArray[np.float32]) -> NDArray[np.float32]:

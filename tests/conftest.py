@@ -12,6 +12,7 @@ from conf.session import session
 from streaming.backbones.backbone import parse_backbone
 from streaming.backbones.compile import compile_backbone
 from streaming.backbones.shelf import Compiled, model_path, save
+from tests.storage.fixtures import aws, cloud  # noqa: F401 (fixtures of every suite)
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -10,7 +10,6 @@ here every file is looked at before any is read. A changed row takes the driver 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -23,6 +22,7 @@ from batch.rows.parts import Part, PartGone, count_rows, only, read
 from batch.rows.winners import IDENTITY, ROWS, rows_of
 from conf.errors import VergerError, first_line
 from conf.lake import newest
+from conf.uris import located
 
 _LEAVING = pa.array(["delete", "update_preimage"])
 # What an operation's metrics tell of its change files' rows, as delta-rs and Spark spell them but for case and
@@ -98,7 +98,7 @@ def read_changes(place: str, featurizer: str, since: int, until: int) -> Changes
     """
     if since > until:
         raise FeedGone(f"features are at version {until} and were at {since} before: the table was made anew")
-    commits = [_commit(Path(place), version) for version in range(since + 1, until + 1)]
+    commits = [_commit(place, version) for version in range(since + 1, until + 1)]
     commits = [each for each in commits if any(change.featurizer == featurizer for change in each.changes)]
     try:
         rows = {change.path: count_rows(change.path) for commit in commits for change in commit.changes}
@@ -168,7 +168,7 @@ class _Commit:
     told: int | None
 
 
-def _commit(place: Path, version: int) -> _Commit:
+def _commit(place: str, version: int) -> _Commit:
     actions = list(_actions(place, version))
     metrics = next((action.get("operationMetrics") for name, action in actions if name == "commitInfo"), None) or {}
     kinds: Mapping[str, bool | None] = {"cdc": None}
@@ -179,10 +179,10 @@ def _commit(place: Path, version: int) -> _Commit:
     return _Commit(version, changes, _told(metrics, changes))
 
 
-def _actions(place: Path, version: int) -> Iterator[tuple[str, dict[str, Any]]]:
+def _actions(place: str, version: int) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
         # As bytes: a text would be split at line separators within a label, too.
-        for line in (place / "_delta_log" / f"{version:020}.json").read_bytes().splitlines():
+        for line in located(f"{place}/_delta_log/{version:020}.json").read_bytes().splitlines():
             yield from json.loads(line).items()
     except FileNotFoundError as error:
         raise FeedGone(f"the log no longer holds version {version}") from error
@@ -190,12 +190,12 @@ def _actions(place: Path, version: int) -> Iterator[tuple[str, dict[str, Any]]]:
         raise FeedGone(f"what the log says of version {version} cannot be read: {first_line(error)}") from error
 
 
-def _change(place: Path, version: int, action: Mapping[str, Any], inserted: bool | None) -> _Change:
+def _change(place: str, version: int, action: Mapping[str, Any], inserted: bool | None) -> _Change:
     values = action.get("partitionValues") or {}
     if "featurizer" not in values:
         raise FeedGone(f"version {version} does not say whose rows it changed")
     told = json.loads(action.get("stats") or "{}").get("numRecords")
-    return _Change(str(place / unquote(action["path"])), action.get("size") or 0, values["featurizer"], inserted, told)
+    return _Change(f"{place}/{unquote(action['path'])}", action.get("size") or 0, values["featurizer"], inserted, told)
 
 
 def _told(metrics: Mapping[str, Any], changes: Sequence[_Change]) -> int | None:

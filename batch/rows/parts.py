@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from conf.errors import StorageError, first_line
 from conf.tables import FEATURES
+from conf.uris import located
 
 BATCH_BYTES = 16 << 20
 _MOST_ROWS = 65_536
@@ -36,7 +37,7 @@ class Part:
     Attributes
     ----------
     path : str
-        The file, absolute.
+        The file: an absolute path, or the URI of an object.
     size : int
         Its bytes.
     rows : int
@@ -78,7 +79,7 @@ def only(path: str, positions: NDArray[np.int64]) -> Part:
     """
     rows = count_rows(path)
     with _told(path):
-        return Part(path, Path(path).stat().st_size, rows, np.sort(positions), skipping=False)
+        return Part(path, located(path).stat().st_size, rows, np.sort(positions), skipping=False)
 
 
 def count_rows(path: str) -> int:
@@ -89,7 +90,7 @@ def count_rows(path: str) -> int:
     PartGone, StorageError
         As `only`.
     """
-    with _told(path), pq.ParquetFile(path) as file:
+    with _told(path), _opened(path) as file:
         return int(file.metadata.num_rows)
 
 
@@ -161,7 +162,9 @@ def dealt(parts: Sequence[Part], tasks: int) -> list[list[Part]]:
 
 def _opened(path: str) -> pq.ParquetFile:
     # Spark's INT96 would be taken for nanoseconds, which end in 2262.
-    return pq.ParquetFile(path, buffer_size=_READ_AHEAD, pre_buffer=False, coerce_int96_timestamp_unit="us")
+    source = located(path)
+    file = source if isinstance(source, Path) else source.open("rb")
+    return pq.ParquetFile(file, buffer_size=_READ_AHEAD, pre_buffer=False, coerce_int96_timestamp_unit="us")
 
 
 def _groups(metadata: pq.FileMetaData, part: Part) -> Iterator[tuple[int, int]]:

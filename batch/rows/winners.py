@@ -9,7 +9,6 @@ never a picture. The driver holds 8 bytes a row, 16 while it sorts them, and som
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from urllib.parse import unquote
 
 import numpy as np
@@ -90,7 +89,7 @@ def snapshot(place: str, featurizer: str, version: int | None = None) -> Snapsho
             f"{place} needs Delta reader version {needed}, Verger keeps to 1 so that any reader understands it: "
             f"drop deletion vectors and column mapping from it with ALTER TABLE ... DROP FEATURE"
         )
-    return Snapshot(table.version(), tuple(_parts(table, Path(place), featurizer)))
+    return Snapshot(table.version(), tuple(_parts(table, place, featurizer)))
 
 
 def winners(snapshot: Snapshot, touched: pa.Array) -> Winners:
@@ -150,10 +149,10 @@ def _load(table: DeltaTable, place: str, version: int) -> None:
         raise LakeError(f"version {version} of {place} cannot be read: {first_line(error)}") from error
 
 
-def _parts(table: DeltaTable, place: Path, featurizer: str) -> Iterator[Part]:
+def _parts(table: DeltaTable, place: str, featurizer: str) -> Iterator[Part]:
     files = files_of(table, featurizer=featurizer).sort_by("path").select(["path", "size_bytes", "num_records"])
     for each in files.to_pylist():
-        path = str(place / unquote(each["path"]))
+        path = f"{place}/{unquote(each['path'])}"
         rows = count_rows(path) if each["num_records"] is None else each["num_records"]
         if rows:
             yield Part(path, each["size_bytes"], rows)

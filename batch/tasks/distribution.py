@@ -8,12 +8,14 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import pyarrow as pa
 
 from batch.rows.parts import PartGone
+from conf import access
+from conf.access import Access
 from conf.errors import StorageError
 
 if TYPE_CHECKING:
@@ -69,9 +71,17 @@ class Here:
 
 @dataclass(frozen=True)
 class OnSpark:
-    """Spark's workers: each task reads its files itself, and only what it makes of them passes through the JVM."""
+    """Spark's workers: each task reads its files itself, and only what it makes of them passes through the JVM.
+
+    Attributes
+    ----------
+    spark : SparkSession
+    way : Access
+        How the workers reach the lake.
+    """
 
     spark: SparkSession
+    way: Access = field(default_factory=Access)
 
     @property
     def tasks(self) -> int:
@@ -97,7 +107,10 @@ class OnSpark:
             return frame.toArrow()
 
     def _dealt(self, work: Work[Share], shares: Sequence[Share], schema: pa.Schema) -> DataFrame:
+        way = self.way
+
         def run(numbers: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            access.use(way)
             for batch in numbers:
                 for number in batch.column("id").to_pylist():
                     yield from work(shares[number])

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from uuid import uuid4
 
 import numpy as np
@@ -21,7 +21,9 @@ from batch.model import Projection
 from batch.publication import Written
 from batch.rows.parts import Part, read
 from conf.errors import StorageError, first_line
+from conf.lake import Place
 from conf.tables import COMPONENTS
+from conf.uris import located
 
 _PASSED_ON = ("uri", "e_tag", "landed_at", "label")
 SCHEMA = pa.schema([each for each in COMPONENTS.schema if each.name not in COMPONENTS.partition_by])
@@ -127,7 +129,7 @@ def project(readings: Sequence[Reading], work: Work) -> Iterator[pa.RecordBatch]
         A file cannot be read or written.
     """
     done = Projected()
-    writer = _Writer(Path(work.folder))
+    writer = _Writer(located(work.folder))
     try:
         for reading in readings:
             for batch in read(reading.part, (*_PASSED_ON, "features")):
@@ -196,14 +198,14 @@ def _count(
 class _Writer:
     """Writes record batches into files of bounded size, in row groups of bounded size."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Place) -> None:
         self._folder = folder
-        self._begun: list[Path] = []
+        self._begun: list[Place] = []
         self._files: list[Written] = []
         self._waiting: list[pa.RecordBatch] = []
         self._waiting_bytes = 0
         self._open: pq.ParquetWriter | None = None
-        self._path = folder
+        self._file: IO[bytes] | None = None
         self._rows = 0
 
     def add(self, batch: pa.RecordBatch) -> None:
@@ -224,33 +226,37 @@ class _Writer:
         """Delete what was written."""
         # A disk that is full does not take the end of a file either.
         with suppress(OSError):
-            if self._open:
+            if self._open and self._file and isinstance(self._folder, Path):
                 self._open.close()
+                self._file.close()
         for path in self._begun:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
 
     def _write(self) -> None:
         if not self._waiting:
             return
         if self._open is None:
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._path = self._folder / f"part-{uuid4()}.zstd.parquet"
-            self._begun.append(self._path)
+            self._begun.append(self._folder / f"part-{uuid4()}.zstd.parquet")
+            self._file = self._begun[-1].open("xb")
             # Numbers that look random do not compress, and cost a dictionary's search.
             self._open = pq.ParquetWriter(
-                self._path, SCHEMA, compression="zstd", use_dictionary=["label", "model", "features_version"]
+                self._file, SCHEMA, compression="zstd", use_dictionary=["label", "model", "features_version"]
             )
         table = pa.Table.from_batches(self._waiting, SCHEMA)
         self._open.write_table(table, row_group_size=table.num_rows)
         self._rows += table.num_rows
         self._waiting, self._waiting_bytes = [], 0
-        if self._path.stat().st_size >= _FILE_BYTES:
+        if self._file is not None and self._file.tell() >= _FILE_BYTES:
             self._end()
 
     def _end(self) -> None:
-        if self._open is not None:
+        if self._open is not None and self._file is not None:
             self._open.close()
-            self._files.append(Written(self._path.name, self._path.stat().st_size, self._rows))
+            size = self._file.tell()
+            self._file.close()
+            self._files.append(Written(self._begun[-1].name, size, self._rows))
             self._open, self._rows = None, 0
 
 

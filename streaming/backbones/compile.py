@@ -175,7 +175,7 @@ def _saved(model: "keras.Model") -> bytes:
 
 def _tried(content: bytes, backbone: Backbone, width: int, runtime: RuntimeKind) -> Trial:
     with tempfile.TemporaryDirectory(prefix="verger-compile-") as folder:
-        model = model_path(Path(folder), "model", runtime)
+        model = Path(str(model_path(Path(folder), "model", runtime)))
         model.write_bytes(content)
         return try_out(Candidate(model, backbone, width, runtime))
 

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
 
 from conf.errors import BackboneError, UsageError
+from conf.lake import Place
 from conf.settings import Settings
 from streaming.backbones.backbone import BackboneRequest, parse_backbone
 from streaming.backbones.compile import compile_in_child
@@ -20,7 +20,7 @@ class Featurizer:
     """A compiled backbone and where the model that the runtime needs lies."""
 
     manifest: Manifest
-    model: Path
+    model: Place
 
     @property
     def id(self) -> str:
@@ -49,7 +49,7 @@ def requests_of(settings: Settings) -> list[BackboneRequest]:
 
 
 def ensure_all(
-    requests: Sequence[BackboneRequest], folder: Path, say: Callable[[str], None], runtime: RuntimeKind = "litert"
+    requests: Sequence[BackboneRequest], folder: Place, say: Callable[[str], None], runtime: RuntimeKind = "litert"
 ) -> list[Featurizer]:
     """Return the featurizer of each request, as `ensure` does.
 
@@ -66,7 +66,7 @@ def ensure_all(
 
 
 def ensure(
-    request: BackboneRequest, folder: Path, say: Callable[[str], None], runtime: RuntimeKind = "litert"
+    request: BackboneRequest, folder: Place, say: Callable[[str], None], runtime: RuntimeKind = "litert"
 ) -> Featurizer:
     """Return the featurizer from `folder`, compiling or copying it there first where needed.
 
@@ -94,7 +94,7 @@ def ensure(
     return Featurizer(manifest, model_path(folder, manifest.backbone.featurizer, runtime))
 
 
-def _network(request: BackboneRequest, folder: Path, say: Callable[[str], None], runtime: RuntimeKind) -> Manifest:
+def _network(request: BackboneRequest, folder: Place, say: Callable[[str], None], runtime: RuntimeKind) -> Manifest:
     """Find a network known by name, one with Keras' own weights by their name: that takes no download."""
     if request.weights == "imagenet":
         found = _found(request, folder, lambda each: each.weights == "imagenet", runtime)
@@ -104,12 +104,12 @@ def _network(request: BackboneRequest, folder: Path, say: Callable[[str], None],
     return load(folder, backbone.featurizer, runtime) or _compiled(request, backbone.featurizer, folder, say, runtime)
 
 
-def _keras_file(request: BackboneRequest, folder: Path, say: Callable[[str], None], runtime: RuntimeKind) -> Manifest:
+def _keras_file(request: BackboneRequest, folder: Place, say: Callable[[str], None], runtime: RuntimeKind) -> Manifest:
     found = _found_file(request, folder, runtime)
     return found or _compiled(request, request.file.name, folder, say, runtime)
 
 
-def _tflite_file(request: BackboneRequest, folder: Path, say: Callable[[str], None], runtime: RuntimeKind) -> Manifest:
+def _tflite_file(request: BackboneRequest, folder: Place, say: Callable[[str], None], runtime: RuntimeKind) -> Manifest:
     """Take a backbone that was compiled elsewhere, or a model of the user's own."""
     brought = beside(request.file)
     if runtime == "tensorflow" and not (brought and brought.keras):
@@ -124,18 +124,18 @@ def _tflite_file(request: BackboneRequest, folder: Path, say: Callable[[str], No
 
 
 def _compiled(
-    request: BackboneRequest, name: str, folder: Path, say: Callable[[str], None], runtime: RuntimeKind
+    request: BackboneRequest, name: str, folder: Place, say: Callable[[str], None], runtime: RuntimeKind
 ) -> Manifest:
     say(f"compiling {name} (once per lake, about half a minute)")
     return _kept(compile_in_child(request, runtime), folder)
 
 
-def _kept(compiled: Compiled, folder: Path) -> Manifest:
+def _kept(compiled: Compiled, folder: Place) -> Manifest:
     save(compiled, folder)
     return compiled.manifest
 
 
-def _found_file(request: BackboneRequest, folder: Path, runtime: RuntimeKind) -> Manifest | None:
+def _found_file(request: BackboneRequest, folder: Place, runtime: RuntimeKind) -> Manifest | None:
     """Find what was made of the user's own model, by its content."""
     if not request.file.is_file():
         raise UsageError(f"--backbone {request.weights}: there is no such file.")
@@ -147,7 +147,7 @@ def _found_file(request: BackboneRequest, folder: Path, runtime: RuntimeKind) ->
 
 
 def _found(
-    request: BackboneRequest, folder: Path, fits: Callable[[Manifest], bool], runtime: RuntimeKind
+    request: BackboneRequest, folder: Place, fits: Callable[[Manifest], bool], runtime: RuntimeKind
 ) -> Manifest | None:
     """Find a compiled backbone that a request would give, without knowing its weights, and verify it."""
     found = find(folder, lambda each: fits(each) and request.gives(each.backbone))

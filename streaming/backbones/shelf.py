@@ -7,13 +7,14 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from conf.errors import BackboneError
 from conf.files import write_atomically
+from conf.lake import Place
 from streaming.backbones.backbone import Backbone, from_declaration
 
+_PIECE = 4 << 20
 _SUFFIXES = {"litert": ".tflite", "tensorflow": ".keras"}
 
 
@@ -100,23 +101,26 @@ class Compiled:
         return self.manifest.backbone
 
 
-def sha256_of(path: Path) -> str:
+def sha256_of(path: Place) -> str:
     """Return the sha256 of a file, read piece by piece: some models are larger than a machine's memory to spare."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.sha256()
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+        return digest.hexdigest()
 
 
-def model_path(folder: Path, featurizer: str, runtime: str = "litert") -> Path:
+def model_path(folder: Place, featurizer: str, runtime: str = "litert") -> Place:
     """Where a featurizer's model for a runtime lies in a folder."""
     return folder / f"{featurizer}{_SUFFIXES[runtime]}"
 
 
-def manifest_path(folder: Path, featurizer: str) -> Path:
+def manifest_path(folder: Place, featurizer: str) -> Place:
     """Where a featurizer's manifest lies; what has none counts as not compiled."""
     return folder / f"{featurizer}.json"
 
 
-def save(compiled: Compiled, folder: Path) -> Path:
+def save(compiled: Compiled, folder: Place) -> Place:
     """Put a compiled backbone into a folder, the manifest last, and return the LiteRT model's path.
 
     A crash in between leaves a model without a manifest, which counts as not compiled: an older manifest goes first.
@@ -132,12 +136,12 @@ def save(compiled: Compiled, folder: Path) -> Path:
     return model
 
 
-def load(folder: Path, featurizer: str, runtime: str = "litert") -> Manifest | None:
+def load(folder: Place, featurizer: str, runtime: str = "litert") -> Manifest | None:
     """Read and verify what `save` stored.
 
     Parameters
     ----------
-    folder : Path
+    folder : Path or ObjectPath
         The lake's `backbones` folder, or another.
     featurizer : str
         The whole id.
@@ -165,13 +169,13 @@ def load(folder: Path, featurizer: str, runtime: str = "litert") -> Manifest | N
     return manifest
 
 
-def find(folder: Path, fits: Callable[[Manifest], bool]) -> Manifest | None:
+def find(folder: Place, fits: Callable[[Manifest], bool]) -> Manifest | None:
     """Return the newest manifest in a folder that fits; manifests that cannot be read are passed over."""
     fitting = [each for path in folder.glob("*.json") if (each := _readable(path)) is not None and fits(each)]
     return max(fitting, key=lambda each: each.created_at, default=None)
 
 
-def beside(model: Path) -> Compiled | None:
+def beside(model: Place) -> Compiled | None:
     """Read a compiled backbone that was brought along: a ``.tflite`` with the manifest of its name beside it.
 
     Returns
@@ -198,7 +202,7 @@ def beside(model: Path) -> Compiled | None:
     return Compiled(model.read_bytes(), manifest, keras.read_bytes())
 
 
-def _is_ours(path: Path) -> bool:
+def _is_ours(path: Place) -> bool:
     """Tell a manifest from whatever else has the same name, such as a list of labels."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -207,19 +211,19 @@ def _is_ours(path: Path) -> bool:
     return isinstance(found, dict) and "featurizer" in found and "tflite_sha256" in found
 
 
-def _readable(path: Path) -> Manifest | None:
+def _readable(path: Place) -> Manifest | None:
     try:
         return _read_manifest(path)
     except BackboneError:
         return None
 
 
-def _verify(model: Path, sha256: str) -> None:
+def _verify(model: Place, sha256: str) -> None:
     if not model.is_file() or sha256_of(model) != sha256:
         raise _damaged(model)
 
 
-def _read_manifest(path: Path) -> Manifest | None:
+def _read_manifest(path: Place) -> Manifest | None:
     try:
         return Manifest.from_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -230,5 +234,5 @@ def _read_manifest(path: Path) -> Manifest | None:
         raise _damaged(path) from error
 
 
-def _damaged(path: Path) -> BackboneError:
+def _damaged(path: Place) -> BackboneError:
     return BackboneError(f"Backbone {path} is damaged; delete {path.with_suffix('.*')} and start again.")

@@ -3,12 +3,12 @@
 import re
 import shutil
 from collections.abc import Collection
-from pathlib import Path
 
 from conf.deletion import delete_rows, quoted
 from conf.errors import StorageError, UsageError
 from conf.featurizers import featurized, meant
-from conf.lake import LakePaths
+from conf.lake import LakePaths, Place
+from conf.objects import ObjectPath
 from conf.tables import COMPONENTS, FEATURES, MODELS, count_rows
 from streaming.commands.requests import Answer, Request, amount
 
@@ -41,7 +41,7 @@ def drop(request: Request, lake: LakePaths, streamed: Collection[str]) -> Answer
     try:
         # The manifest last: the featurizer can be named as long as anything of it is left.
         for folder in _checkpoints(lake, featurizer):
-            shutil.rmtree(folder)
+            folder.rmtree() if isinstance(folder, ObjectPath) else shutil.rmtree(folder)
         for path in sorted(_compiled(lake, featurizer), key=lambda path: path.suffix == ".json"):
             path.unlink(missing_ok=True)
     except OSError as error:
@@ -57,7 +57,7 @@ def _present(lake: LakePaths) -> list[str]:
     return sorted({*featurized(lake), *named})
 
 
-def _checkpoints(lake: LakePaths, featurizer: str) -> list[Path]:
+def _checkpoints(lake: LakePaths, featurizer: str) -> list[Place]:
     """Return the featurizer's checkpoint and those of it that were set aside, as far as there are any."""
     aside = re.compile(rf"{re.escape(featurizer)}-\d{{8}}T\d+")
     folders = lake.quarantine.iterdir() if lake.quarantine.is_dir() else ()
@@ -65,6 +65,6 @@ def _checkpoints(lake: LakePaths, featurizer: str) -> list[Path]:
     return [path for path in found if path.exists()]
 
 
-def _compiled(lake: LakePaths, featurizer: str) -> list[Path]:
+def _compiled(lake: LakePaths, featurizer: str) -> list[Place]:
     folder = lake.backbones
     return [path for path in folder.iterdir() if path.stem == featurizer] if folder.is_dir() else []

@@ -135,34 +135,35 @@ def carry_out(
         The request could not be executed now; it stays in the lake, for the next driver or command.
     """
     inbox.submit(lake.requests, request)
+    watch = lease.watch(lake.lease(LEG))
     deadline = monotonic() + wait_seconds
     while True:
-        with ExitStack() as held:
-            if _leased(held, lake):
-                _execute_pending(lake, request, execute)
+        with ExitStack() as stack:
+            held = _leased(stack, lake, watch)
+            if held:
+                _execute_pending(lake, request, execute, held)
         found = inbox.answer_of(lake.requests, request.id)
         if found is not None or monotonic() >= deadline:
             return found
         sleep(_LOOK_EVERY)
 
 
-def _leased(held: ExitStack, lake: LakePaths) -> bool:
-    """Take the stream's lease if nobody holds it."""
-    path = lake.lease(LEG)
-    if lease.holder(path) is not None:
-        return False
+def _leased(stack: ExitStack, lake: LakePaths, watch: lease.Watch) -> lease.Lease | None:
+    """Take the stream's lease if nobody holds it, or whoever did is gone."""
+    if not watch.free():
+        return None
     try:
-        held.enter_context(lease.hold(path))
+        return stack.enter_context(lease.hold(lake.lease(LEG), watch))
     except LakeError:
         # A driver was quicker; or else the lake cannot be written.
-        if lease.holder(path) is None:
+        if watch.free():
             raise
-        return False
-    return True
+        return None
 
 
-def _execute_pending(lake: LakePaths, mine: Request, execute: Callable[[Request], Answer]) -> None:
+def _execute_pending(lake: LakePaths, mine: Request, execute: Callable[[Request], Answer], held: lease.Lease) -> None:
     for request in inbox.pending(lake.requests):
+        held.check()
         try:
             inbox.answer(lake.requests, request, execute(request))
         except StorageError as error:

@@ -5,20 +5,19 @@ with the time, so that names give the order.
 """
 
 import json
-import os
 import time
 from contextlib import suppress
-from pathlib import Path
 
 from conf.errors import LakeError, StorageError, first_line
 from conf.files import write_atomically
+from conf.lake import Place
 from conf.logs import fields, logger
 from streaming.commands.requests import Answer, Request
 
 _ANSWERS_KEPT = 7 * 86400.0
 
 
-def submit(folder: Path, request: Request) -> None:
+def submit(folder: Place, request: Request) -> None:
     """Leave a request in the lake's folder of requests.
 
     Raises
@@ -32,7 +31,7 @@ def submit(folder: Path, request: Request) -> None:
         raise LakeError(f"the lake cannot be written: {folder}: {error.strerror or error}") from error
 
 
-def pending(folder: Path) -> list[Request]:
+def pending(folder: Place) -> list[Request]:
     """Return what has no answer yet, oldest first.
 
     What cannot be read moves to `unreadable/` below the folder and is answered with a failure.
@@ -43,8 +42,7 @@ def pending(folder: Path) -> list[Request]:
         The folder does not answer.
     """
     try:
-        with os.scandir(folder) as entries:
-            names = sorted(each.name for each in entries if each.name.endswith(".json") and each.name[0] != ".")
+        names = sorted(each.name for each in folder.iterdir() if each.suffix == ".json" and each.name[0] != ".")
         return [request for name in names if (request := _read(folder, name.removesuffix(".json")))]
     except FileNotFoundError:
         return []
@@ -52,7 +50,7 @@ def pending(folder: Path) -> list[Request]:
         raise StorageError(f"requests cannot be read: {error}") from error
 
 
-def answer(folder: Path, request: Request, answer: Answer) -> None:
+def answer(folder: Place, request: Request, answer: Answer) -> None:
     """Put an answer in its request's place, and clear away answers of more than a week ago.
 
     Raises
@@ -67,7 +65,7 @@ def answer(folder: Path, request: Request, answer: Answer) -> None:
         raise StorageError(f"the answer to a request cannot be written: {error}") from error
 
 
-def answer_of(folder: Path, request_id: str) -> Answer | None:
+def answer_of(folder: Place, request_id: str) -> Answer | None:
     """Return the answer to a request, None while there is none."""
     try:
         found = json.loads(_place(folder / "answers", request_id).read_text("utf-8"))
@@ -76,11 +74,11 @@ def answer_of(folder: Path, request_id: str) -> Answer | None:
         return None
 
 
-def _place(folder: Path, request_id: str) -> Path:
+def _place(folder: Place, request_id: str) -> Place:
     return folder / f"{request_id}.json"
 
 
-def _read(folder: Path, request_id: str) -> Request | None:
+def _read(folder: Place, request_id: str) -> Request | None:
     path = _place(folder, request_id)
     if _place(folder / "answers", request_id).exists():
         # It was done; only taking it away was not.
@@ -95,21 +93,21 @@ def _read(folder: Path, request_id: str) -> Request | None:
         return None
 
 
-def _refuse(folder: Path, request_id: str, why: str) -> None:
+def _refuse(folder: Place, request_id: str, why: str) -> None:
     aside = folder / "unreadable" / f"{request_id}.json"
     aside.parent.mkdir(exist_ok=True)
-    _place(folder, request_id).replace(aside)
+    _place(folder, request_id).replace(aside)  # type: ignore[arg-type]  # both lie in the same place
     logger().warning("a request cannot be read", extra=fields(request=request_id, why=why, moved_to=str(aside)))
     _answer(folder, request_id, Answer(f"the request could not be read ({why}); it lies at {aside}", exit_code=1))
 
 
-def _answer(folder: Path, request_id: str, answer: Answer) -> None:
+def _answer(folder: Place, request_id: str, answer: Answer) -> None:
     content = {"sentence": answer.sentence, "facts": dict(answer.facts), "exit_code": answer.exit_code}
     write_atomically(_place(folder / "answers", request_id), json.dumps(content, indent=2).encode())
     _place(folder, request_id).unlink(missing_ok=True)
 
 
-def _clean(folder: Path, before: float) -> None:
+def _clean(folder: Place, before: float) -> None:
     """Delete old answers, and what crashes left of half-written files, which may name pictures."""
     for place in (folder / "answers", folder / "unreadable", folder):
         for path in place.glob(".*" if place == folder else "*"):

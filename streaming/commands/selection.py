@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from conf import access
 from conf.errors import UsageError
-from conf.uris import folder_of, uri_of
+from conf.uris import folder_of, spelled
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,18 @@ def select(places: Sequence[str] = (), prefix: str = "") -> Selection:
     """
     if not all(places):
         raise UsageError("a picture's place is empty: give its path or URI")
-    folders = [place for place in places if os.path.isdir(folder_of(place, "picture"))]  # noqa: PTH112 (no error where it may not be looked at)
+    folders = [place for place in places if not access.scheme_of(place) and _is_folder(place)]
     if folders:
         raise UsageError(f"{folders[0]} is a folder: --prefix {folders[0].rstrip('/')}/ means the pictures in it")
-    uris = dict.fromkeys(uri_of(folder_of(place, "picture")) for place in places)
+    uris = dict.fromkeys(spelled(place, "picture") for place in places)
     return Selection(tuple(uris), _prefix(prefix) if prefix else "")
 
 
 def _prefix(text: str) -> str:
-    uri = uri_of(folder_of(text, "prefix"))
+    uri = spelled(text, "prefix")
     return uri if uri.endswith("/") or not text.endswith("/") else f"{uri}/"
+
+
+def _is_folder(place: str) -> bool:
+    # os.path: no error where it may not be looked at.
+    return os.path.isdir(folder_of(place, "picture"))  # noqa: PTH112

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from conf.deletion import delete_pictures
 from conf.errors import StorageError
-from conf.lake import LakePaths
+from conf.lake import LakePaths, below
 from conf.tables import ARRIVALS, COMPONENTS, FEATURES, open_table
 from streaming.arrivals import Arrivals
 from streaming.checkpoints import set_aside
@@ -124,7 +124,7 @@ def _counted(lake: LakePaths, selection: Selection) -> dict[str, int]:
 
 def _remove(lake: LakePaths, selection: Selection) -> None:
     try:
-        for checkpoint in sorted(lake.checkpoints.iterdir()) if lake.checkpoints.is_dir() else ():
+        for checkpoint in below(lake.checkpoints):
             set_aside(lake, checkpoint.name, "a takedown")
     except OSError as error:
         raise StorageError(f"a checkpoint cannot be set aside: {error}") from error

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import blake2b
-from pathlib import Path
 from typing import Any
 
 from conf.errors import LakeError, StorageError
 from conf.files import write_atomically
+from conf.lake import Place
 from streaming.commands.selection import Selection
 
 _HASH_BYTES = 16
@@ -102,7 +102,7 @@ def tombstone(request_id: str, number: int, selection: Selection, *, forgotten: 
     return Tombstone(request_id, number, forgotten, tuple(map(hashed, selection.uris)), selection.prefix)
 
 
-def names(folder: Path) -> frozenset[str]:
+def names(folder: Place) -> frozenset[str]:
     """Return the names of a lake's tombstones: the same names mean the same answers to `holds`.
 
     Raises
@@ -118,7 +118,7 @@ def names(folder: Path) -> frozenset[str]:
         raise StorageError(f"tombstones cannot be read: {error}") from error
 
 
-def load(folder: Path) -> Tombstones:
+def load(folder: Place) -> Tombstones:
     """Read a lake's tombstones.
 
     Raises
@@ -131,7 +131,7 @@ def load(folder: Path) -> Tombstones:
     return Tombstones(_read(folder / name) for name in names(folder))
 
 
-def save(folder: Path, stone: Tombstone) -> None:
+def save(folder: Place, stone: Tombstone) -> None:
     """Write a tombstone, replacing an earlier state of it.
 
     Raises
@@ -154,7 +154,7 @@ def save(folder: Path, stone: Tombstone) -> None:
         raise StorageError(f"the tombstone cannot be written: {error}") from error
 
 
-def _read(path: Path) -> Tombstone:
+def _read(path: Place) -> Tombstone:
     try:
         found: dict[str, Any] = json.loads(path.read_text("utf-8"))
         return Tombstone(

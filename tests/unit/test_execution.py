@@ -1,18 +1,23 @@
+import itertools
 import logging
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from conf import lease
+from conf import folder_lease, lease, lease_record, object_lease
 from conf.errors import LakeError, StorageError
+from conf.lake import LakePaths
+from conf.lease import LeaseLost
 from conf.tables import ARRIVALS, FEATURES
 from streaming.arrivals import Arrivals
 from streaming.commands import execution, inbox, requests
 from streaming.commands.requests import Answer, Kind, Request
 from streaming.commands.selection import Selection
 from tests.unit.lakes import ONE, Orchard
+from tests.unit.leased import Store
 
 
 @pytest.fixture
@@ -73,7 +78,7 @@ def test_a_wrong_request_is_answered_as_the_command_would_fail(orchard: Orchard)
     streamed = execute(orchard, requests.drop(ONE), streamed=[ONE])
     assert (streamed.exit_code, "is being streamed" in streamed.sentence) == (2, True)
     orchard.paths.tombstones.mkdir()
-    (orchard.paths.tombstones / "x.json").write_text("{")
+    (orchard.paths.tombstones / "x.json").write_bytes(b"{")
     assert execute(orchard, requests.forget(GOOD)).exit_code == 1
 
 
@@ -164,16 +169,64 @@ def test_a_driver_that_ends_meanwhile_is_stepped_in_for(orchard: Orchard) -> Non
 def test_a_driver_that_is_quicker_to_the_lease_is_waited_for(orchard: Orchard, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between looking and taking somebody else may take it."""
     looks = iter([None])
-    holder = lease.holder
-    monkeypatch.setattr("conf.lease.holder", lambda path: next(looks, holder(path)))
+    holder = folder_lease.holder
+    monkeypatch.setattr("conf.folder_lease.holder", lambda path: next(looks, holder(path)))
     with lease.hold(orchard.paths.lease("stream")):
         assert carry_out(orchard, requests.upkeep()) is None
+
+
+def test_a_killed_drivers_lease_in_a_store_is_taken_once_it_has_run_out(
+    orchard: Orchard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such a lease is not released with its process: the command watches it while it waits for an answer."""
+    place = Store()
+    lease_record.write(place, lease_record.new("stream", seconds=0.05))
+    monkeypatch.setattr(LakePaths, "lease", lambda paths, leg: place)
+    looks = itertools.count()
+    answer = execution.carry_out(
+        requests.upkeep(),
+        orchard.paths,
+        here(orchard),
+        math.inf,
+        sleep=lambda seconds: None,
+        monotonic=lambda: next(looks),
+    )
+    assert answer == Answer("kept up")
+    assert next(looks) > 1
+    assert lease.holder(place) is None
+
+
+def test_a_live_drivers_lease_in_a_store_is_left_to_it(orchard: Orchard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is renewed between any two looks."""
+    place = Store()
+    monkeypatch.setattr(LakePaths, "lease", lambda paths, leg: place)
+    with object_lease.hold(place) as driver:
+        assert carry_out(orchard, requests.upkeep(), driver.renew) is None
+
+
+def test_a_command_that_was_replaced_executes_no_more(orchard: Orchard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have been stopped for a while between two requests: it looks at its lease before each."""
+    place = Store()
+    monkeypatch.setattr(LakePaths, "lease", lambda paths, leg: place)
+    inbox.submit(orchard.paths.requests, requests.upkeep())
+    executed: list[Request] = []
+
+    def execute_and_sleep(request: Request) -> Answer:
+        executed.append(request)
+        # Somebody has broken the lease, and the thread that would notice is as stopped as the rest.
+        place.content = None
+        monkeypatch.setattr("conf.object_lease.ObjectLease.sure", False)
+        return Answer("done")
+
+    with pytest.raises(LeaseLost, match="was deleted"):
+        execution.carry_out(requests.upkeep(), orchard.paths, execute_and_sleep, 0)
+    assert len(executed) == 1
 
 
 def test_a_lease_that_cannot_be_taken_is_told(orchard: Orchard, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody holds it, and still it cannot be had: that is no reason to wait."""
 
-    def hold(path: Path) -> None:
+    def hold(path: Path, watch: lease.Watch) -> None:
         raise LakeError("the lake cannot be written")
 
     monkeypatch.setattr("conf.lease.hold", hold)
@@ -217,7 +270,7 @@ def test_an_unreadable_request_of_ones_own_is_answered(orchard: Orchard) -> None
     """A command never waits in vain for what nobody can read."""
     request = requests.upkeep()
     inbox.submit(orchard.paths.requests, request)
-    (orchard.paths.requests / f"{request.id}.json").write_text("{")
+    (orchard.paths.requests / f"{request.id}.json").write_bytes(b"{")
     carry_out(orchard, requests.upkeep())
     answer = inbox.answer_of(orchard.paths.requests, request.id)
     assert answer is not None

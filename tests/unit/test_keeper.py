@@ -9,13 +9,13 @@ import pytest
 
 from conf.errors import StorageError, StreamError
 from conf.rejections import Reason
+from conf.retrying import Backoff
 from streaming.adoption import Gap
 from streaming.checkpoints import BrokenCheckpoint
 from streaming.crew import Crew
 from streaming.keeper import Keeper
 from streaming.pipeline import Pipeline
 from streaming.progress import METRICS, MicroBatch
-from streaming.supervision import Backoff
 
 LONG = 20.0
 

@@ -354,7 +354,7 @@ def test_a_link_too_long_to_follow_is_an_arrival_that_the_fetch_rejects(tmp_path
     found = {each.uri for each in FolderListing(tmp_path, parse_skip(""), settle=0).poll()}
     assert found == {uri_of(tmp_path / "good.jpg"), uri_of(tmp_path / "long.jpg")}
     with pytest.raises(Rejected, match="gone"):
-        FolderStorage(str(tmp_path)).read(uri_of(tmp_path / "long.jpg"), "", 100)
+        FolderStorage(str(tmp_path)).read(uri_of(tmp_path / "long.jpg"), "", 0, 100)
 
 
 def test_of_two_links_to_one_folder_the_first_by_name_counts(tmp_path: Path) -> None:

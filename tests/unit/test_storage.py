@@ -26,7 +26,7 @@ def landing(tmp_path: Path) -> Path:
 def read(landing: Path, e_tag: str = "", name: str = "1.jpg", limit: int = LIMIT) -> bytes:
     """Read a picture, by default as the version that lies there."""
     path = landing / name
-    return FolderStorage(str(landing)).read(uri_of(path), e_tag or folder_e_tag(path.stat()), limit)
+    return FolderStorage(str(landing)).read(uri_of(path), e_tag or folder_e_tag(path.stat()), 7, limit)
 
 
 def rejected(landing: Path, e_tag: str = "7-1", **arguments: Any) -> tuple[Reason, str]:
@@ -170,7 +170,7 @@ def test_while_the_landing_does_not_answer_nothing_is_a_pictures_fault(
     landing.rmdir()
     failing_open(monkeypatch, number)
     with pytest.raises(StorageError, match=r"the landing does not answer: .*No such file or directory"):
-        storage.read(uri_of(landing / "1.jpg"), "7-1", LIMIT)
+        storage.read(uri_of(landing / "1.jpg"), "7-1", 7, LIMIT)
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM])
@@ -187,7 +187,7 @@ def test_a_landing_that_may_not_be_read_is_denied(
 
     monkeypatch.setattr(os, may, refused)
     with pytest.raises(DeniedError, match=rf"the landing may not be read: .*{os.strerror(number)}.*grant"):
-        storage.read(uri_of(landing / "1.jpg"), "7-1", LIMIT)
+        storage.read(uri_of(landing / "1.jpg"), "7-1", 7, LIMIT)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -199,7 +199,7 @@ def test_permission_on_the_landing_is_looked_at_as_a_whole(mode: int, landing: P
     landing.chmod(mode)
     try:
         with pytest.raises(DeniedError):
-            storage.read(uri_of(landing / "1.jpg"), "7-1", LIMIT)
+            storage.read(uri_of(landing / "1.jpg"), "7-1", 7, LIMIT)
     finally:
         landing.chmod(0o700)
 
@@ -210,4 +210,4 @@ def test_an_empty_folder_in_the_landings_place_is_no_answer(landing: Path) -> No
     landing.rename(landing.with_name("mounted"))
     landing.mkdir()
     with pytest.raises(StorageError, match="is it unmounted"):
-        storage.read(uri_of(landing / "1.jpg"), "7-1", LIMIT)
+        storage.read(uri_of(landing / "1.jpg"), "7-1", 7, LIMIT)

@@ -2,7 +2,8 @@ import itertools
 
 import pytest
 
-from streaming.supervision import Backoff, Fate, fate, telling_line
+from conf.retrying import Backoff
+from streaming.supervision import Fate, fate, telling_line
 
 WORKER = """org.apache.spark.api.python.PythonException: Traceback (most recent call last):
   File "worker.py", line 1, in featurize

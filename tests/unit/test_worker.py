@@ -15,8 +15,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from conf.errors import BackboneError, IsolationError, Rejected, StorageError
+from conf.errors import BackboneError, IsolationError, LakeError, Rejected, StorageError
 from conf.rejections import Reason
+from conf.retrying import RETRIED
+from conf.storage import OutageError
 from conf.tables import ARRIVALS, FEATURES
 from streaming import worker
 from streaming.backbones.backbone import parse_backbone
@@ -41,11 +43,12 @@ class FakeStorage:
     """A storage that reads from a dict; an exception in it is raised."""
 
     content: Mapping[str, bytes | Exception]
-    asked: list[tuple[str, str, int]] = field(default_factory=list)
+    ahead: int = 1
+    asked: list[tuple[str, str, int, int]] = field(default_factory=list)
 
-    def read(self, uri: str, e_tag: str, byte_limit: int) -> bytes:
+    def read(self, uri: str, e_tag: str, size: int, byte_limit: int) -> bytes:
         """Give the bytes of a picture, whatever its version."""
-        self.asked.append((uri, e_tag, byte_limit))
+        self.asked.append((uri, e_tag, size, byte_limit))
         found = self.content[uri.removeprefix(f"{LANDING}/")]
         if isinstance(found, Exception):
             raise found
@@ -197,11 +200,11 @@ def test_a_file_over_the_byte_limit_is_never_read() -> None:
 
 
 def test_the_version_that_arrived_is_the_one_that_is_read() -> None:
-    """The storage gets the arrival's e_tag and the limit; a size at the limit is read."""
+    """The storage gets the arrival's e_tag and size, and the limit; a size at the limit is read."""
     task = work({"1.png": png(1)}, byte_limit=100)
     featurized(arrivals("1.png", size=100), task)
     assert isinstance(task.storage, FakeStorage)
-    assert task.storage.asked == [(f"{LANDING}/1.png", "100-0", 100)]
+    assert task.storage.asked == [(f"{LANDING}/1.png", "100-0", 100, 100)]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -289,6 +292,88 @@ def test_wide_vectors_go_out_fewer_at_a_time() -> None:
     assert [out.num_rows for out in featurize(iter([arrivals(*names)]), task)] == [4, 4, 1]
 
 
+@pytest.mark.parametrize("ahead", [2, 16])
+def test_pictures_that_are_fetched_ahead_come_out_the_same(ahead: int) -> None:
+    """Order, vectors and rejections do not depend on how many pictures are on their way, over several batches."""
+    content = {f"{n}.png": (png(n), b"", Rejected(Reason.GONE, "not there"))[n % 3] for n in range(60)}
+    names = list(content)
+    batches = [arrivals(*names[:40]), arrivals(*names[40:])]
+    task = work({}, storage=FakeStorage(content, ahead))
+    rows = [row for out in featurize(iter(batches), task) for row in out.to_pylist()]
+    assert [row["uri"].rpartition("/")[2] for row in rows] == names
+    assert [row["features"] and row["features"][0] for row in rows] == [None if n % 3 else n for n in range(60)]
+    assert [row["rejection"] for row in rows] == [(None, "empty", "gone")[n % 3] for n in range(60)]
+
+
+class Told(list[int]):
+    """Stands for an accumulator: it keeps what it is told."""
+
+    add = list.append
+
+
+class TestRetried:
+    """How many fetches were tried again is told once, at the end of the task."""
+
+    def test_the_driver_is_told_of_retries(self) -> None:
+        """Only of those of this task, and also where there were none."""
+        told = Told()
+
+        class Shaky(FakeStorage):
+            def read(self, uri: str, e_tag: str, size: int, byte_limit: int) -> bytes:
+                if len(self.asked) < 2:
+                    self.asked.append((uri, e_tag, size, byte_limit))
+                    raise OutageError("slow down")
+                return super().read(uri, e_tag, size, byte_limit)
+
+        RETRIED.add("fetch", 7)
+        task = work({}, storage=Shaky({"1.png": png(1)}), retried=told)
+        assert featurized(arrivals("1.png"), task)[0]["features"][0] == 1.0
+        assert told == [2]
+        featurized(arrivals("1.png"), task)
+        assert told == [2, 0]
+
+
+class Owner:
+    """A fence that notes how far the work was at each check, and refuses the check of a number."""
+
+    def __init__(self, storage: FakeStorage, refused: int = 0) -> None:
+        self.storage, self.refused = storage, refused
+        self.checks: list[int] = []
+
+    def check(self) -> None:
+        """Note the check; refuse it where it is the one."""
+        self.checks.append(len(self.storage.asked))
+        if len(self.checks) == self.refused:
+            raise LakeError("another driver owns the lake")
+
+
+class TestFence:
+    """A task of a driver that lost the lake ends without success."""
+
+    def test_it_is_checked_before_the_first_row_and_after_the_last(self) -> None:
+        """Once each, however many batches there are."""
+        storage = FakeStorage({"1.png": png(1)})
+        task = work({}, storage=storage, fence=Owner(storage))
+        list(featurize(iter([arrivals("1.png"), arrivals("1.png")]), task))
+        assert isinstance(task.fence, Owner)
+        assert task.fence.checks == [0, 2]
+
+    def test_nothing_is_fetched_behind_a_fence(self) -> None:
+        """What the first check raises is raised."""
+        storage = FakeStorage({"1.png": png(1)})
+        with pytest.raises(LakeError, match="another driver"):
+            featurized(arrivals("1.png"), work({}, storage=storage, fence=Owner(storage, 1)))
+        assert storage.asked == []
+
+    def test_a_task_whose_lake_was_taken_meanwhile_fails(self) -> None:
+        """Its rows came out, but a task that raises commits none."""
+        storage = FakeStorage({"1.png": png(1)})
+        out = featurize(iter([arrivals("1.png")]), work({}, storage=storage, fence=Owner(storage, 2)))
+        assert next(out).num_rows == 1
+        with pytest.raises(LakeError, match="another driver"):
+            next(out)
+
+
 class TestBatches:
     """A runtime that takes several pictures at a time gets them so."""
 
@@ -332,10 +417,10 @@ class TestPace:
         now = 0.0
 
         class Slow(FakeStorage):
-            def read(self, uri: str, e_tag: str, byte_limit: int) -> bytes:
+            def read(self, uri: str, e_tag: str, size: int, byte_limit: int) -> bytes:
                 nonlocal now
                 now += seconds
-                return super().read(uri, e_tag, byte_limit)
+                return super().read(uri, e_tag, size, byte_limit)
 
         names = [f"{number}.png" for number in range(10)]
         task = work({}, storage=Slow({name: png(number) for number, name in enumerate(names)}))

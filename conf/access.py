@@ -1,0 +1,224 @@
+"""How this process reaches object stores: endpoint, region and whose credentials, once for every library in use.
+
+obstore reads and writes objects, boto3 lists S3 and speaks with SQS, delta-rs has its own way to the tables, Spark's
+S3A another. All are told the same here; none is told a key: each finds credentials by AWS's own chain, so that none
+travels in a plan, a closure or a log.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from conf.errors import StorageError, UsageError, first_line
+from conf.retrying import RETRIED
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+Whose = Literal["own", "anonymous", "requester-pays"]
+SCHEMES = ("s3", "gs", "az")
+_CONNECT_SECONDS, _READ_SECONDS = 5, 30
+_BOTO_TRIES = 8
+_DEFAULT_REGION = "us-east-1"
+
+
+@dataclass(frozen=True)
+class Access:
+    """The way to object stores, small enough to travel with a task.
+
+    Attributes
+    ----------
+    endpoint : str
+        URL of an S3-compatible service; empty: what the environment says (`AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`),
+        else Amazon's own.
+    region : str
+        Empty: what the environment says, else the bucket's own, which S3 is asked for.
+    whose : {"own", "anonymous", "requester-pays"}
+        Whether requests are signed, and who pays for them.
+    """
+
+    endpoint: str = ""
+    region: str = ""
+    whose: Whose = "own"
+
+    @property
+    def url(self) -> str:
+        """The endpoint in force; empty for Amazon's own."""
+        given = (self.endpoint, os.environ.get("AWS_ENDPOINT_URL_S3"), os.environ.get("AWS_ENDPOINT_URL"))
+        return next((each.rstrip("/") for each in given if each), "")
+
+    def to(self, bucket: str) -> Access:
+        """Return the same with everything settled that this process knows or can ask for, for one bucket of S3."""
+        return replace(self, endpoint=self.url, region=self.region or _region(self, bucket))
+
+
+_current = Access()
+
+
+def use(access: Access) -> None:
+    """Let this process reach object stores in this way from now on."""
+    global _current
+    _current = access
+
+
+def current() -> Access:
+    """Return the way in use."""
+    return _current
+
+
+def scheme_of(place: str) -> str:
+    """Return the scheme of an object store's URI as the tables spell it; empty for any other place."""
+    scheme = place.partition("://")[0] if "://" in place else ""
+    scheme = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "abfs": "az", "azure": "az"}.get(scheme, scheme)
+    return scheme if scheme in SCHEMES else ""
+
+
+@functools.cache
+def store(scheme: str, bucket: str, access: Access) -> ObjectStore:
+    """Return the store of a bucket or container; its calls are not repeated by themselves (`conf.retrying` does).
+
+    Raises
+    ------
+    StorageError
+        The credentials cannot be found, or the store cannot be set up.
+    """
+    from obstore import exceptions
+    from obstore.store import AzureStore, GCSStore, S3Store
+
+    once: Any = {"max_retries": 0}
+    client: Any = {"connect_timeout": f"{_CONNECT_SECONDS}s", "timeout": f"{_READ_SECONDS}s", "allow_http": True}
+    try:
+        if scheme == "gs":
+            return GCSStore(bucket, client_options=client, retry_config=once, skip_signature=access.whose != "own")
+        if scheme == "az":
+            return AzureStore(bucket, client_options=client, retry_config=once, skip_signature=access.whose != "own")
+        return S3Store(bucket, client_options=client, retry_config=once, **_s3(access.to(bucket)))
+    except (exceptions.BaseError, ValueError, OSError) as error:
+        raise StorageError(f"{scheme}://{bucket} cannot be reached: {first_line(error)}") from error
+
+
+def _s3(access: Access) -> dict[str, Any]:
+    options: dict[str, Any] = {"region": access.region, "virtual_hosted_style_request": not access.endpoint}
+    if access.endpoint:
+        options["endpoint"] = access.endpoint
+    if access.whose == "anonymous":
+        return options | {"skip_signature": True}
+    if access.whose == "requester-pays":
+        options["request_payer"] = True
+    if _by_profile():
+        from obstore.auth.boto3 import Boto3CredentialProvider
+
+        options["credential_provider"] = Boto3CredentialProvider()
+    return options
+
+
+def _by_profile() -> bool:
+    """Whether credentials come from a person's files; obstore knows the environment, containers and instances."""
+    if os.environ.get("AWS_ACCESS_KEY_ID"):
+        return False
+    files = {"AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials", "AWS_CONFIG_FILE": "~/.aws/config"}
+    return any(Path(os.environ.get(name, path)).expanduser().is_file() for name, path in files.items())
+
+
+def client(service: str, access: Access | None = None, *, connections: int = 10) -> Any:
+    """Return a boto3 client for S3 or SQS that repeats what may pass, with jitter, and counts it.
+
+    Parameters
+    ----------
+    service
+        As boto3 names it.
+    access
+        None: the way in use. Its endpoint and region hold for S3; others follow the environment.
+    """
+    import boto3
+    from botocore import UNSIGNED
+    from botocore.config import Config
+
+    access = access or current()
+    config = Config(
+        connect_timeout=_CONNECT_SECONDS,
+        read_timeout=_READ_SECONDS,
+        retries={"mode": "standard", "total_max_attempts": _BOTO_TRIES},
+        max_pool_connections=connections,
+        **({"signature_version": UNSIGNED} if access.whose == "anonymous" else {}),
+    )
+    region = access.region or _told_region() or None
+    endpoint = access.url or None if service == "s3" else access.endpoint or None
+    made = boto3.client(service, config=config, endpoint_url=endpoint, region_name=region or _DEFAULT_REGION)
+    made.meta.events.register("after-call", functools.partial(_count, service))
+    return made
+
+
+def _count(service: str, parsed: dict[str, Any] | None = None, **_: Any) -> None:
+    again = ((parsed or {}).get("ResponseMetadata") or {}).get("RetryAttempts") or 0
+    if again:
+        RETRIED.add(service, again)
+
+
+def _told_region() -> str:
+    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or ""
+
+
+@functools.cache
+def _region(access: Access, bucket: str) -> str:
+    """Return the region of a bucket: what the environment says of an endpoint's, else what S3 says of its own."""
+    if access.url:
+        return _told_region() or _DEFAULT_REGION
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        headers = client("s3", access).head_bucket(Bucket=bucket)["ResponseMetadata"]["HTTPHeaders"]
+    except ClientError as error:
+        # Also a refusal names it.
+        headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    except BotoCoreError as error:
+        raise StorageError(f"s3://{bucket} cannot be reached: {first_line(error)}") from error
+    return str(headers.get("x-amz-bucket-region") or _told_region() or _DEFAULT_REGION)
+
+
+def settled(place: str) -> Access:
+    """Return the way in use with everything settled that processes on other machines must know to reach a place."""
+    return current().to(bucket_of(place)) if scheme_of(place) == "s3" else current()
+
+
+def delta_options(place: str) -> dict[str, str] | None:
+    """Return what delta-rs must be told to reach a table; None for a folder's."""
+    if scheme_of(place) != "s3":
+        return None
+    access = current().to(bucket_of(place))
+    options = {"AWS_REGION": access.region}
+    return options | ({"AWS_ENDPOINT_URL": access.endpoint, "AWS_ALLOW_HTTP": "true"} if access.endpoint else {})
+
+
+def spark_options(place: str) -> dict[str, str]:
+    """Return what a local Spark must be told to reach a lake on S3; none for a folder's.
+
+    On a cluster the platform's own settings hold, and an endpoint where one is given.
+    """
+    if scheme_of(place) != "s3":
+        return {}
+    access = current().to(bucket_of(place))
+    prefix = "spark.hadoop.fs.s3a"
+    options = {f"{prefix}.endpoint.region": access.region}
+    if access.endpoint:
+        options |= {f"{prefix}.endpoint": access.endpoint, f"{prefix}.path.style.access": "true"}
+        options[f"{prefix}.connection.ssl.enabled"] = str(access.endpoint.startswith("https")).lower()
+    return options
+
+
+def bucket_of(place: str) -> str:
+    """Return the bucket or container of an object store's URI.
+
+    Raises
+    ------
+    UsageError
+        It names none.
+    """
+    bucket = place.partition("://")[2].partition("/")[0]
+    if not bucket:
+        raise UsageError(f"{place} names no bucket: say {place.partition('://')[0]}://BUCKET/PREFIX")
+    return bucket
