@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -41,6 +42,7 @@ def hold(
     seconds: float = SECONDS,
     say: Callable[[str], None] = lambda text: None,
     on_lost: Callable[[], None] = lambda: None,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> AbstractContextManager[Lease]:
     """Hold the lease at `place` for the length of a `with` block.
 
@@ -58,6 +60,8 @@ def hold(
         Told a sentence where it has to wait.
     on_lost
         Called, from whatever thread, once somebody else holds the lease.
+    sleep
+        Sleeps for some seconds while it has to wait; what it raises ends the waiting.
 
     Raises
     ------
@@ -70,7 +74,7 @@ def hold(
     """
     if isinstance(place, Path):
         return folder_lease.hold(place)
-    return object_lease.hold(place, watch, seconds=seconds, say=say, on_lost=on_lost)
+    return object_lease.hold(place, watch, seconds=seconds, say=say, on_lost=on_lost, sleep=sleep)
 
 
 def holder(place: Path | Versioned) -> dict[str, str | int | float] | None:

@@ -10,9 +10,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Event, Lock, Thread
 
+from conf import access
+from conf.access import Access
 from conf.errors import LakeError, StorageError
 from conf.lease_record import SECONDS, Record, Seen, Versioned, new, read, write
 from conf.lease_watch import Clock, Watch, elapsed
@@ -39,10 +41,13 @@ class Fence:
         The lease's object.
     token : str
         The driver's.
+    way : Access
+        How to reach it, as the driver does.
     """
 
     place: Versioned
     token: str
+    way: Access = field(default_factory=access.current)
 
     def check(self) -> None:
         """Look at the lease once: one GET.
@@ -54,6 +59,8 @@ class Fence:
         StorageError
             The store does not answer.
         """
+        # In a worker nobody has told yet.
+        access.use(self.way)
         found = read(self.place)
         if found is None or found.record.token != self.token or found.record.released:
             raise LeaseLost(_loss(self.place, found))
@@ -84,7 +91,7 @@ class ObjectLease:
     def __init__(
         self, place: Versioned, seen: Seen, begun: float, on_lost: Callable[[], None], clock: Clock = elapsed
     ) -> None:
-        self.fence = Fence(place, seen.record.token)
+        self.fence = Fence(place, seen.record.token, access.settled(str(place)))
         self._place, self._on_lost, self._clock = place, on_lost, clock
         self._record, self._version, self._begun = seen.record, seen.version, begun
         self._loss = ""

@@ -92,7 +92,7 @@ class Settings:
     )
     poll: float = setting(
         0.0,
-        "Seconds between two listings of the landing, or looks at the queue; 0: 2 for a folder, 60 for a bucket, 1 "
+        "Seconds between two listings of the landing, or looks at the queue; 0: 2 for a folder, 60 for a bucket, 0.2 "
         "for a queue.",
         least=0,
     )

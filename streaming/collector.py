@@ -21,6 +21,7 @@ from streaming.sqs import Message, Queue
 _WAIT = 1.0
 _EVENTS = 2_000
 _LOOKS = 32
+_LOOKS_AT_OTHERS = 4
 _REMEMBERED = 1_000
 
 
@@ -170,13 +171,11 @@ class Collector:
         return [each for each in seen if each is not None]
 
     def _looked(self, key: str, e_tags: set[str]) -> Found | None:
-        found = self._look(key)
-        # Another version than those told of, or an answer spoilt on its way: two that are alike are believed.
-        while found and "" not in e_tags and found.e_tag not in e_tags:
-            again = self._look(key)
-            if again == found:
+        # None of those told of is a version that came since, or an answer spoilt on its way: the last look is believed.
+        for _ in range(_LOOKS_AT_OTHERS):
+            found = self._look(key)
+            if found is None or "" in e_tags or found.e_tag in e_tags:
                 break
-            found = again
         return found
 
     def _complain(self, message: Message, error: NotUnderstood) -> None:

@@ -88,6 +88,7 @@ class Discovery:
         self._names: frozenset[str] = frozenset()
         self._tombstones = tombstones.Tombstones()
         self._held: Counter[str] = Counter()
+        self._held_of_notices: Counter[str] = Counter()
         self._told: Counter[str] = Counter()
 
     @property
@@ -120,7 +121,8 @@ class Discovery:
         self._look_for_tombstones()
         new = self._take_notices(rows_per_file) if self._notices else 0
         new += self._list_a_slice(rows_per_file)
-        told = self._sighting.passed_over + (self._notices.passed_over() if self._notices else Counter())
+        told = self._sighting.passed_over + self._held_of_notices
+        told += self._notices.passed_over() if self._notices else Counter()
         if new or told != self._told:
             self._told = told
             logger().info("arrivals", extra=fields(new=new, waiting=self._sighting.young, passed_over=dict(told)))
@@ -128,7 +130,7 @@ class Discovery:
 
     def _take_notices(self, rows_per_file: int) -> int:
         assert self._notices is not None
-        new = self._append(self._notices.receive(), "notification", rows_per_file, Counter())
+        new = self._append(self._notices.receive(), "notification", rows_per_file, self._held_of_notices)
         # Only now: what a crash leaves in the queue comes again.
         self._notices.done()
         return new

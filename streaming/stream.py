@@ -16,6 +16,7 @@ from conf import access, lease
 from conf.access import Access
 from conf.errors import DeniedError, LakeError, LandingError, StorageError, first_line
 from conf.lake import LakePaths, create_lake, keep_apart
+from conf.lease import LeaseUnsure
 from conf.logs import fields, logger
 from conf.retrying import RETRIED, Backoff
 from conf.session import check_java, on_cluster, parse_spark_conf, session
@@ -49,6 +50,7 @@ _REQUESTS_EVERY = (1.0, 5.0)
 _REPORT_EVERY = (2.0, 15.0)
 _TRIGGER = (1.0, 3.0)
 _PATIENCE = 8
+_UNSURE = 5.0
 _RETRIES_EVERY = 30.0
 
 Report = Callable[[Totals], None]
@@ -98,7 +100,7 @@ def run(
     wishes = requests_of(settings)
     check_java()
     lake = create_lake(settings.lake)
-    with lease.hold(lake.lease(LEG), say=say) as held:
+    with lease.hold(lake.lease(LEG), say=say, on_lost=stop.set, sleep=_until(stop)) as held:
         featurizers = ensure_all(wishes, lake.backbones, say, settings.runtime)
         if not on_cluster():
             _check_memory(settings, featurizers)
@@ -117,6 +119,16 @@ def run(
 
 def _cores(settings: Settings) -> int:
     return settings.cores or os.cpu_count() or 1
+
+
+def _until(stop: Event) -> Callable[[float], None]:
+    """Return a function that sleeps, unless the run is to end: then it raises."""
+
+    def sleep(seconds: float) -> None:
+        if stop.wait(seconds):
+            raise LakeError("stopped while it waited for the lease of the lake")
+
+    return sleep
 
 
 def _check_memory(settings: Settings, featurizers: list[Featurizer]) -> None:
@@ -196,7 +208,7 @@ class _Leg:
         while not self._stop.is_set():
             try:
                 step()
-            except (StorageError, DeltaError, OSError, PySparkException) as error:
+            except (StorageError, LeaseUnsure, DeltaError, OSError, PySparkException) as error:
                 if not self._remote or isinstance(error, DeniedError) or backoff.tries >= _PATIENCE:
                     raise
                 logger().warning("an object store does not answer as it should", extra=fields(error=first_line(error)))
@@ -235,7 +247,13 @@ class _Leg:
         self._file.write(self.totals, now=True)
 
     def _beat(self) -> None:
-        self._held.check()
+        try:
+            self._held.check()
+        except LeaseUnsure as error:
+            # The store is silent. Queries may go on: their workers ask for themselves whose the lake is.
+            logger().warning("the lease is late", extra=fields(error=str(error)))
+            self._stop.wait(_UNSURE)
+            return
         self._take()
         if self._clock.due("requests"):
             self.take_requests()

@@ -17,7 +17,7 @@ from streaming.listing import FolderListing
 from streaming.object_listing import ObjectListing, pages_of
 
 # Seconds between two looks: listing a bucket is paid for by the page.
-_POLL_FOLDER, _POLL_BUCKET, _POLL_QUEUE = 2.0, 60.0, 1.0
+_POLL_FOLDER, _POLL_BUCKET, _POLL_QUEUE = 2.0, 60.0, 0.2
 
 
 @dataclass(frozen=True)

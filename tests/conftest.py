@@ -1,6 +1,8 @@
 """What several suites share: real photos where they exist, generated ones everywhere, one session, one backbone."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,11 +14,15 @@ from conf.session import session
 from streaming.backbones.backbone import parse_backbone
 from streaming.backbones.compile import compile_backbone
 from streaming.backbones.shelf import Compiled, model_path, save
-from tests.storage.fixtures import aws, cloud  # noqa: F401 (fixtures of every suite)
+from tests.storage import fixtures
+from tests.storage.cloud import Cloud
+from tests.storage.proxy import FaultProxy
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+# Fixtures of every suite.
+aws, cloud, proxied, proxy = fixtures.aws, fixtures.cloud, fixtures.proxied, fixtures.proxy
 SHARED = Path(__file__).parents[2] / "shared"
 TINY = "efficientnet-lite0@64"
 
@@ -61,7 +67,12 @@ def lake(tmp_path: Path, embedded: Compiled) -> LakePaths:
 
 
 @pytest.fixture(scope="session")
-def spark() -> Iterator["SparkSession"]:
-    """Start the session that production uses, once."""
-    with session("tests", cores=2, extra={"spark.sql.streaming.pollingDelay": "50ms"}) as started:
+def spark(proxy: FaultProxy, cloud: Cloud) -> Iterator["SparkSession"]:
+    """Start the session that production uses, once, with the tests' cloud for S3."""
+    extra = {"spark.sql.streaming.pollingDelay": "50ms"}
+    with ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patched:
+            for name, value in replace(cloud, endpoint=proxy.endpoint).environment().items():
+                patched.setenv(name, value)
+            started = stack.enter_context(session("tests", cores=2, extra=extra, lake="s3://tests/lake"))
         yield started

@@ -22,8 +22,7 @@ from streaming.sqs import Queue, client_of
 from tests.storage.cloud import Cloud, running
 
 LEAST_PER_SECOND = 1_000
-# Small ones: receiving takes the test server time in proportion to what waits in its queue.
-EVENTS, ROUNDS, QUICK_ROUNDS = 300, 5, 2
+EVENTS, ROUNDS, QUICK_ROUNDS = 1_000, 5, 2
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 import errno
 import os
+import pickle
 import socket
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 
 from conf.errors import DeniedError, Rejected, StorageError
 from conf.rejections import Reason
-from conf.storage import FolderStorage, folder_e_tag
+from conf.storage import FolderStorage, Storage, folder_e_tag
 from conf.uris import uri_of
 
 LIMIT = 1000
@@ -39,6 +40,14 @@ def rejected(landing: Path, e_tag: str = "7-1", **arguments: Any) -> tuple[Reaso
 def test_the_bytes_of_the_version_that_arrived(landing: Path) -> None:
     """A picture that lies as it arrived is read whole."""
     assert read(landing) == b"picture"
+
+
+def test_a_folder_travels_to_workers_and_is_read_there_picture_by_picture(landing: Path) -> None:
+    """Handing a file to a thread costs more than reading it."""
+    storage: Storage = pickle.loads(pickle.dumps(FolderStorage(str(landing))))
+    path = landing / "1.jpg"
+    assert storage.read(uri_of(path), folder_e_tag(path.stat()), 7, LIMIT) == b"picture"
+    assert storage.ahead == 1
 
 
 @pytest.mark.parametrize("name", [b"a b%41#\n.jpg", b"\xff\xfe.jpg"])
