@@ -195,10 +195,7 @@ def delta_options(place: str) -> dict[str, str] | None:
 
 
 def spark_options(place: str) -> dict[str, str]:
-    """Return what a local Spark must be told to reach a lake on S3; none for a folder's.
-
-    On a cluster the platform's own settings hold, and an endpoint where one is given.
-    """
+    """Return what Spark must be told to reach a lake on S3: what is in force, none for a folder's."""
     if scheme_of(place) != "s3":
         return {}
     access = current().to(bucket_of(place))

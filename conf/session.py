@@ -149,7 +149,9 @@ def session(
     core = {key: value for key, value in (extra or {}).items() if key not in sql}
     remote = access.scheme_of(lake) == "s3"
     conf = SparkConf().setAppName(name).setAll([*COMMON.items(), *(_ON_S3.items() if remote else ())])
-    core = {**access.spark_options(lake), **core}
+    # A platform knows its own way, unless somebody names another.
+    given = access.current().endpoint or access.current().region
+    core = {**(access.spark_options(lake) if given or not on_cluster() else {}), **core}
     with _given(conf, core) if on_cluster() else _local(conf, cores, core, s3=remote) as spark:
         for key, value in sql.items():
             set_sql(spark, key, value)

@@ -10,11 +10,11 @@ from typing import Any
 
 from conf import access
 from conf.access import Access
-from conf.errors import DeniedError, LandingError, StorageError, VergerError, first_line
+from conf.errors import StorageError, first_line
 from conf.objects import addressable, passing, said
 from conf.retrying import persistently
 from streaming.listing import Found
-from streaming.object_listing import Listed, found
+from streaming.object_listing import Listed, found, refused
 
 Look = Callable[[str], Found | None]
 _LEFT_TO_THE_LISTING = (400, 403, 404, 405)
@@ -79,7 +79,7 @@ class Heads:
         except ClientError as error:
             if error.response["ResponseMetadata"]["HTTPStatusCode"] in _LEFT_TO_THE_LISTING:
                 return None
-            raise self._refused(error.response) from error
+            raise refused(f"s3://{self._bucket}", error.response) from error
         except BotoCoreError as error:
             raise self._silent(error) from error
         listed = Listed(key, meta["ETag"], meta["LastModified"], meta["ContentLength"])
@@ -92,7 +92,7 @@ class Heads:
             # The first of all keys that begin with this one is this one, if it is there.
             page = self._client.list_objects_v2(Prefix=key, MaxKeys=1, **self._place)
         except ClientError as error:
-            raise self._refused(error.response) from error
+            raise refused(f"s3://{self._bucket}", error.response) from error
         except BotoCoreError as error:
             raise self._silent(error) from error
         same = [each for each in page.get("Contents", ()) if each["Key"] == key]
@@ -101,12 +101,3 @@ class Heads:
 
     def _silent(self, error: Exception) -> StorageError:
         return StorageError(f"the landing s3://{self._bucket} does not answer: {first_line(error)}")
-
-    def _refused(self, response: Any) -> VergerError:
-        code, message = (str(response.get("Error", {}).get(name, "")) for name in ("Code", "Message"))
-        why, place = f"{code}: {message}", f"the landing s3://{self._bucket}"
-        if code in ("NoSuchBucket", "404"):
-            return LandingError(f"{place} does not exist ({why}): make the bucket or correct --landing")
-        if code in ("AccessDenied", "AllAccessDisabled", "403"):
-            return DeniedError(f"{place} may not be read ({why}): grant s3:GetObject and s3:ListBucket on it")
-        return StorageError(f"{place} does not answer: {why}")

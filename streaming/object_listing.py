@@ -125,19 +125,20 @@ def _s3_pages(bucket: str, prefix: str, way: Access) -> Iterator[Sequence[Listed
                 for each in page.get("Contents", [])
             ]
     except ClientError as error:
-        raise _refused(f"s3://{bucket}", error.response) from error
+        raise refused(f"s3://{bucket}", error.response) from error
     except BotoCoreError as error:
         raise StorageError(f"the landing s3://{bucket} does not answer: {first_line(error)}") from error
 
 
-def _refused(bucket: str, response: dict[str, Any]) -> VergerError:
+def refused(bucket: str, response: dict[str, Any]) -> VergerError:
+    """Return what an answer of boto3 that is an error means for a landing."""
     code, message = (str(response.get("Error", {}).get(name, "")) for name in ("Code", "Message"))
     why = f"{code}: {message}"
     if code in ("NoSuchBucket", "404", "InvalidBucketName"):
         return LandingError(f"the landing {bucket} does not exist ({why}): make the bucket or correct --landing")
     if code in ("AccessDenied", "AllAccessDisabled", "403"):
-        mend = "grant s3:ListBucket on it, or say --landing-access anonymous for a public bucket"
-        return DeniedError(f"the landing {bucket} may not be listed ({why}): {mend}")
+        mend = "grant s3:ListBucket and s3:GetObject on it, or say --landing-access anonymous for a public bucket"
+        return DeniedError(f"the landing {bucket} may not be read ({why}): {mend}")
     return StorageError(f"the landing {bucket} cannot be listed: {why}")
 
 

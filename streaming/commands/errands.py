@@ -11,14 +11,13 @@ from conf.tables import ARRIVALS
 from streaming import sizing
 from streaming.arrivals import Arrivals
 from streaming.commands import inbox
-from streaming.commands.execution import LEG, carry_out, execute
+from streaming.commands.execution import LEG, LOOK_EVERY, carry_out, execute
 from streaming.commands.requests import Answer, Request, stop
 from streaming.totals import former
 from streaming.upkeeping import keep_up, prepare
 
 # A driver answers when its running micro-batches have been committed.
 _WAIT_SECONDS = 120.0
-_LOOK_EVERY = 0.2
 # Where nobody has measured yet.
 _RATE = 100.0
 
@@ -57,10 +56,11 @@ def have_stopped(
     if not request.driver:
         return Answer(f"no stream runs on {lake.root}")
     inbox.submit(lake.requests, request)
-    for _ in range(int(wait_seconds / _LOOK_EVERY)):
+    every = LOOK_EVERY[lake.remote]
+    for _ in range(int(wait_seconds / every)):
         if stop(lake).driver != request.driver:
             return Answer(f"the stream on {lake.root} has ended")
-        sleep(_LOOK_EVERY)
+        sleep(every)
     held = lease.holder(lake.lease(LEG)) or {}
     return Answer(
         f"the stream (process {held.get('pid')} on {held.get('host')}) has not ended within {wait_seconds:.0f} s; "

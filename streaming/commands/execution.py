@@ -16,7 +16,8 @@ from streaming.commands import dropping, inbox, retries, takedown
 from streaming.commands.requests import Answer, Kind, Request
 
 LEG = "stream"
-_LOOK_EVERY = 0.2
+# Seconds, in a folder and on S3, where each look is a request.
+LOOK_EVERY = (0.2, 1.0)
 
 
 def now() -> datetime:
@@ -145,7 +146,7 @@ def carry_out(
         found = inbox.answer_of(lake.requests, request.id)
         if found is not None or monotonic() >= deadline:
             return found
-        sleep(_LOOK_EVERY)
+        sleep(LOOK_EVERY[lake.remote])
 
 
 def _leased(stack: ExitStack, lake: LakePaths, watch: lease.Watch) -> lease.Lease | None:
