@@ -5,10 +5,13 @@ VergerError              exit 1: it failed; the message says what, where and the
 ├── PlatformError        exit 1: Python, Java or the jars of this machine
 ├── LandingError         exit 1: the landing zone does not answer
 ├── LakeError            exit 1: the lake is missing, foreign, newer or held by another driver
+│   └── LeaseLost        exit 1: this process may no longer write as the driver of its leg
+│       └── LeaseUnsure  the same, but a renewal of the lease can heal it
 ├── BackboneError        exit 1: a backbone cannot be compiled, or its copy in the lake is damaged
 ├── StreamError          exit 1: the streaming query ended by itself
 ├── StorageError         a failure of the world (network, disk, credentials): retried, never a row
-│   └── DeniedError      the whole landing may not be read: waiting does not heal it
+│   ├── DeniedError      the whole landing may not be read: waiting does not heal it
+│   └── OutageError      the next try, seconds later, may succeed
 └── IsolationError       a failure of the world: no process to decode in; retried, never a row
 Rejected                 not an error of the program: a picture's own fault, which becomes a row
 """
@@ -40,6 +43,14 @@ class LakeError(VergerError):
     """The lake is missing, foreign, of a newer version, or held by another driver."""
 
 
+class LeaseLost(LakeError):
+    """The lease is another's or may be: this process must no longer write as the driver of its leg."""
+
+
+class LeaseUnsure(LeaseLost):
+    """The lease was not renewed in time, and nobody is known to have taken it: a later renewal can heal it."""
+
+
 class BackboneError(VergerError):
     """A backbone cannot be compiled, or its copy in the lake is damaged."""
 
@@ -54,6 +65,10 @@ class StorageError(VergerError):
 
 class DeniedError(StorageError):
     """The whole landing may not be read: somebody has to grant it, waiting does not."""
+
+
+class OutageError(StorageError):
+    """The world's fault, of the kind that the next try, seconds later, need not meet: throttling, a lost connection."""
 
 
 class IsolationError(VergerError):

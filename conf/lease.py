@@ -13,9 +13,9 @@ from typing import Protocol
 from conf import folder_lease, lease_record, object_lease
 from conf.lease_record import SECONDS, Record, Seen, Versioned
 from conf.lease_watch import Watch
-from conf.object_lease import Fence, LeaseLost, LeaseUnsure
+from conf.object_lease import Fence
 
-__all__ = ["Fence", "Lease", "LeaseLost", "LeaseUnsure", "Watch", "hold", "holder", "watch"]
+__all__ = ["Fence", "Lease", "Watch", "hold", "holder", "watch"]
 
 
 class Lease(Protocol):

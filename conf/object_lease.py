@@ -15,20 +15,12 @@ from threading import Event, Lock, Thread
 
 from conf import access
 from conf.access import Access
-from conf.errors import LakeError, StorageError
+from conf.errors import LakeError, LeaseLost, LeaseUnsure, StorageError
 from conf.lease_record import SECONDS, Record, Seen, Versioned, new, read, write
 from conf.lease_watch import Clock, Watch, elapsed
 from conf.logs import fields, logger
 
 _SURE, _RENEWED_EVERY, _LOOKED_EVERY = 2 / 3, 1 / 6, 1 / 30
-
-
-class LeaseLost(LakeError):
-    """The lease is another's or may be: this process must no longer write as the driver of its leg."""
-
-
-class LeaseUnsure(LeaseLost):
-    """The lease was not renewed in time, and nobody is known to have taken it: a later renewal can heal it."""
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,9 @@ from obstore import exceptions
 
 from conf import access
 from conf.access import Access
-from conf.errors import DeniedError, Rejected, StorageError
+from conf.errors import DeniedError, OutageError, Rejected, StorageError
 from conf.objects import addressable, said
 from conf.rejections import Reason
-from conf.storage import OutageError
 from conf.uris import key_of
 
 _AHEAD = 16

@@ -72,6 +72,9 @@ _LOCAL_S3 = {
     f"{_S3A}.aws.credentials.provider": "software.amazon.awssdk.auth.credentials.DefaultCredentialsProvider",
     f"{_S3A}.connection.maximum": "64",
     f"{_S3A}.threads.max": "16",
+    # What Spark reads of a lake is never overwritten, so nothing can have changed; a pointer to the log's last
+    # checkpoint is, and may be either one.
+    f"{_S3A}.change.detection.mode": "none",
     # A log entry is a few kilobytes: kept in memory, not in a file, until it is put.
     f"{_S3A}.fast.upload.buffer": "bytebuffer",
 }
@@ -112,7 +115,7 @@ def parse_spark_conf(text: str) -> dict[str, str]:
     Raises
     ------
     UsageError
-        A word is no KEY=VALUE with a key that begins with `spark.`.
+        A word is no KEY=VALUE with a key that begins with `spark.`, or the setting would endanger a lake on S3.
     """
     pairs = {}
     for word in text.split():
@@ -120,7 +123,19 @@ def parse_spark_conf(text: str) -> dict[str, str]:
         if not separator or not key.startswith("spark."):
             raise UsageError(f"spark_conf: {word!r} is not spark.KEY=VALUE")
         pairs[key] = value
+    _refuse_blind_puts(pairs)
     return pairs
+
+
+def _refuse_blind_puts(pairs: dict[str, str]) -> None:
+    """Refuse what lets S3A put a version of a table without looking whether it is there."""
+    flags = pairs.get(f"{_S3A}.performance.flags", "").lower().replace(" ", "").split(",")
+    blind = not {"create", "*"}.isdisjoint(flags)
+    if blind or pairs.get(f"{_S3A}.create.performance", "").lower() == "true":
+        raise UsageError(
+            f"spark_conf: {_S3A}.performance.flags=create would let two drivers put the same version of a table: "
+            "leave it out"
+        )
 
 
 @contextlib.contextmanager

@@ -24,10 +24,6 @@ _OWN_FAULT = {
 }
 
 
-class OutageError(StorageError):
-    """The world's fault, of the kind that the next try, seconds later, need not meet: throttling, a lost connection."""
-
-
 class Storage(Protocol):
     """Reads one version of one picture, by several threads where `ahead` is more than one."""
 

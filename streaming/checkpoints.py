@@ -185,10 +185,13 @@ def needed(lake: LakePaths) -> int | None:
 
 def fault(lake: LakePaths, featurizer: str) -> str:
     """Hold a featurizer's checkpoint against the tables; return what is wrong, empty where nothing is."""
+    folder = lake.checkpoint(featurizer)
     try:
-        found = position(lake.checkpoint(featurizer))
+        found = position(folder)
     except BrokenCheckpoint as broken:
         return str(broken)
+    if found is None and any(below(folder / name) for name in ("offsets", "commits")):
+        return "it was cut while its first micro-batch was planned, and Spark wants it empty"
     return mismatch(found, tables(lake, featurizer, found.query if found else ""))
 
 

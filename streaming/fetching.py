@@ -9,10 +9,10 @@ from threading import Event
 from types import TracebackType
 from typing import NamedTuple
 
-from conf.errors import Rejected, StorageError
+from conf.errors import OutageError, Rejected, StorageError
 from conf.rejections import Reason
 from conf.retrying import persistently
-from conf.storage import OutageError, Storage
+from conf.storage import Storage
 
 _BYTES_AHEAD = 64 << 20
 # With a last wait of 20 seconds and a last try of 30: well within the silence that Spark allows a worker.

@@ -6,7 +6,6 @@ a bucket that is gone or closed, and gives an object that may not be read the id
 """
 
 from collections.abc import Callable
-from typing import Any
 
 from conf import access
 from conf.access import Access

@@ -14,9 +14,8 @@ from pyspark.errors import PySparkException
 
 from conf import access, lease
 from conf.access import Access
-from conf.errors import DeniedError, LakeError, LandingError, StorageError, first_line
+from conf.errors import DeniedError, LakeError, LandingError, LeaseUnsure, StorageError, first_line
 from conf.lake import LakePaths, create_lake, keep_apart
-from conf.lease import LeaseUnsure
 from conf.logs import fields, logger
 from conf.retrying import RETRIED, Backoff
 from conf.session import check_java, on_cluster, parse_spark_conf, session

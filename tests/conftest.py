@@ -14,6 +14,7 @@ from conf.session import session
 from streaming.backbones.backbone import parse_backbone
 from streaming.backbones.compile import compile_backbone
 from streaming.backbones.shelf import Compiled, model_path, save
+from tests.places import local
 from tests.storage import fixtures
 from tests.storage.cloud import Cloud
 from tests.storage.proxy import FaultProxy
@@ -47,7 +48,7 @@ def embedded_model(embedded: Compiled, tmp_path_factory: pytest.TempPathFactory)
     """Save `embedded` and give the path of its model."""
     folder = tmp_path_factory.mktemp("backbones")
     save(embedded, folder)
-    return model_path(folder, embedded.backbone.featurizer)
+    return local(model_path(folder, embedded.backbone.featurizer))
 
 
 @pytest.fixture

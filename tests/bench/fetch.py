@@ -2,7 +2,7 @@
 
 The worker is the generator that Spark runs in each task, without Spark. The bucket is moto's, behind a proxy that adds
 the latency; both are processes of their own, which give way to the worker, as S3 costs a worker's machine nothing. The
-worker's own CPU stands beside the time. Run with `python -m tests.bench.fetch [--pictures N] [--rounds N] [--backbone NAME]`.
+worker's own CPU stands beside the time. Run with `python -m tests.bench.fetch [--pictures N] [--rounds N]`.
 """
 
 import argparse

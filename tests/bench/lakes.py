@@ -9,11 +9,11 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
-from deltalake import DeltaTable, write_deltalake
+from deltalake import write_deltalake
 
 from conf.lake import LakePaths
 from conf.rejections import Reason
-from conf.tables import ARRIVALS, FEATURES, Table
+from conf.tables import ARRIVALS, FEATURES, Table, open_table
 
 _OUTCOMES_PER_COMMIT = 10_000
 _LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
@@ -41,7 +41,7 @@ def fill(lake: LakePaths, featurizer: str, count: int, arrivals_per_commit: int,
 
 
 def _append(lake: LakePaths, table: Table, chunks: Iterator[pa.Table]) -> None:
-    opened = DeltaTable(lake.table(table))
+    opened = open_table(lake.table(table))
     for chunk in chunks:
         write_deltalake(opened, chunk.select(table.columns), mode="append")
 

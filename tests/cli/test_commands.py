@@ -108,9 +108,9 @@ def test_pictures_are_forgotten_and_recalled(ask: Ask, orchard: Orchard) -> None
 def test_upkeep_and_stop_without_a_stream(ask: Ask, orchard: Orchard) -> None:
     """What a takedown removed goes when its time has come; nobody is there to be stopped."""
     said(ask("forget", ANNA, "--vacuum-days", "0"))
-    before = set(orchard.paths.root.rglob("part-*.parquet"))
+    before = set(orchard.root.rglob("part-*.parquet"))
     assert len(facts(ask("upkeep", "--vacuum-days", "0", "--json"))) > 1
-    assert set(orchard.paths.root.rglob("part-*.parquet")) < before
+    assert set(orchard.root.rglob("part-*.parquet")) < before
     assert said(ask("stop")) == f"no stream runs on {orchard.paths.root}"
 
 

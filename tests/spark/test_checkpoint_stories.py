@@ -17,6 +17,7 @@ from streaming import adoption, query
 from streaming.backbones.shelf import Compiled, save
 from streaming.progress import MicroBatch
 from streaming.totals import Totals
+from tests.places import local
 from tests.spark.conftest import Run
 from tests.spark.ledger import assert_complete, outcomes
 
@@ -38,7 +39,7 @@ def plant(landing: Path) -> Callable[[int], None]:
 
 def checkpoint(lake: LakePaths) -> Path:
     """Return the one checkpoint."""
-    (found,) = lake.checkpoints.iterdir()
+    (found,) = local(lake.checkpoints).iterdir()
     return found
 
 
@@ -55,7 +56,7 @@ def test_a_deleted_checkpoint(
     """The query goes on behind what has outcomes; also where everything had one, and twice in a row."""
     run()
     for more in (4, 1):
-        shutil.rmtree(lake.checkpoints)
+        shutil.rmtree(local(lake.checkpoints))
         plant(more)
         assert run().featurized == more
         assert told(caplog) == [f"there is none, and {len(outcomes(lake)) - more:,} outcomes"]
@@ -158,7 +159,7 @@ def test_an_adoption_that_is_killed_is_completed_by_the_next_run(
 ) -> None:
     """Between two of its commits, and again before its query starts."""
     run(batch_pictures=12)
-    shutil.rmtree(lake.checkpoints)
+    shutil.rmtree(local(lake.checkpoints))
     plant(10)
 
     class Killed(Exception):
@@ -197,7 +198,7 @@ def test_a_first_micro_batch_that_fails_after_an_adoption_doubles_nothing(
 ) -> None:
     """Spark would plan it again from the whole snapshot at its end, all that has an outcome included."""
     run()
-    shutil.rmtree(lake.checkpoints)
+    shutil.rmtree(local(lake.checkpoints))
     plant(2)
     start, late = query.start, False
 
@@ -228,7 +229,7 @@ def test_a_lost_file_of_arrivals_ends_with_its_reason(run: Run, lake: LakePaths,
 
 
 def _lose_newest(lake: LakePaths) -> bool:
-    files = sorted(Path(lake.root / "arrivals").glob("*.parquet"), key=lambda path: path.stat().st_mtime)
+    files = sorted(local(lake.root / "arrivals").glob("*.parquet"), key=lambda path: path.stat().st_mtime)
     if len(files) > 1:
         files[-1].unlink()
     return False

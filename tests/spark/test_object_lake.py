@@ -218,21 +218,23 @@ def test_a_stream_that_lost_its_lease_ends_and_its_micro_batch_is_not_committed(
     assert check_outcomes(object_lake, bucket, pictures) == REJECTED
 
 
+BUCKETS = Settings(landing="s3://bucket/pictures", lake="s3://bucket/lake", backbone=(TINY,))
+
+
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("settings", "said"),
     [
-        ({"lake": "gs://bucket/lake"}, "a lake lies in a folder or on S3"),
-        ({"lake": "s3://bucket/a lake"}, "name a prefix of letters"),
-        ({"lake": "s3://bucket/inside/lake", "landing": "s3://bucket/inside"}, "contain one another"),
-        ({"discover": "notifications"}, "needs --queue"),
-        ({"discover": "notifications", "queue": "q", "landing": "gs://bucket"}, "only S3 tells"),
-        ({"landing": "s3://"}, "names no bucket"),
+        (replace(BUCKETS, lake="gs://bucket/lake"), "a lake lies in a folder or on S3"),
+        (replace(BUCKETS, lake="s3://bucket/a lake"), "name a prefix of letters"),
+        (replace(BUCKETS, lake="s3://bucket/inside/lake", landing="s3://bucket/inside"), "contain one another"),
+        (replace(BUCKETS, discover="notifications"), "needs --queue"),
+        (replace(BUCKETS, discover="notifications", queue="q", landing="gs://bucket"), "only S3 tells"),
+        (replace(BUCKETS, landing="s3://"), "names no bucket"),
     ],
 )
 def test_settings_that_contradict_themselves_are_refused(
-    changed: dict[str, str], said: str, aws: Cloud, sessions: Sessions
+    settings: Settings, said: str, aws: Cloud, sessions: Sessions
 ) -> None:
     """One line says what to change, before anything is made."""
-    given = {"landing": "s3://bucket/pictures", "lake": "s3://bucket/lake", "backbone": (TINY,), **changed}
     with pytest.raises(UsageError, match=said):
-        stream.run(Settings(**given), Event(), sessions=sessions)
+        stream.run(settings, Event(), sessions=sessions)

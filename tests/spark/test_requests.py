@@ -20,6 +20,7 @@ from streaming.backbones.shelf import Compiled, save
 from streaming.commands import errands, inbox, requests
 from streaming.commands.selection import select
 from tests.conftest import TINY
+from tests.places import local
 from tests.spark.attended import Attended, attended, below, picture, place, repair
 from tests.spark.ledger import arrivals, outcomes
 
@@ -157,7 +158,7 @@ def test_what_is_asked_wrongly_is_answered_and_the_stream_goes_on(running: Atten
     assert (refused.exit_code, "is being streamed" in refused.sentence) == (2, True)
     unknown = running.ask(requests.retry(featurizer="vgg16"))
     assert (unknown.exit_code, "no featurizer begins so" in unknown.sentence) == (2, True)
-    (running.lake.requests / "20260101T000000-cut.json").write_text("{")
+    local(running.lake.requests / "20260101T000000-cut.json").write_text("{")
     nothing = running.ask(requests.forget(select([str(running.landing / "nobody.jpg")])))
     assert (nothing.exit_code, nothing.facts["unknown"]) == (0, 1)
     told = inbox.answer_of(running.lake.requests, "20260101T000000-cut")

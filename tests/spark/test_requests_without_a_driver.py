@@ -18,6 +18,7 @@ from conf.tables import ARRIVALS, FEATURES
 from conf.uris import uri_of
 from streaming.commands import errands, inbox, requests
 from streaming.commands.selection import select
+from tests.places import local
 from tests.spark.attended import below, picture, place, repair
 from tests.spark.conftest import Run
 from tests.spark.ledger import arrivals, assert_complete, outcomes, uris
@@ -91,11 +92,11 @@ def test_nothing_names_forgotten_pictures_once_they_are_vacuumed(run: Run, lake:
     others = orchard.plant(short, 6, seed=1)
     settings = Settings(lake=str(lake.root), vacuum_days=0.0)
     run(landing=str(short))
-    assert holding(lake.root) == {ARRIVALS.name, FEATURES.name}
+    assert holding(local(lake.root)) == {ARRIVALS.name, FEATURES.name}
     assert errands.have_done(lake, requests.forget(select(list(map(str, people)))), settings).facts["features"] == 4
-    assert holding(lake.root) == {ARRIVALS.name, FEATURES.name, "_change_data"}
+    assert holding(local(lake.root)) == {ARRIVALS.name, FEATURES.name, "_change_data"}
     assert errands.have_done(lake, requests.upkeep(), settings).exit_code == 0
-    assert holding(lake.root) == set()
+    assert holding(local(lake.root)) == set()
     run(landing=str(short))
     assert uris(verger.open(str(lake.root)).features()) == sorted(map(uri_of, others))
-    assert holding(lake.root) == set()
+    assert holding(local(lake.root)) == set()

@@ -29,6 +29,7 @@ from streaming.decode import decode
 from streaming.landing import NameRule
 from streaming.listing import FolderListing
 from tests.conftest import TINY
+from tests.places import local
 from tests.spark.conftest import Run
 from tests.spark.ledger import batch_sizes, uris
 
@@ -125,7 +126,7 @@ def test_a_crash_between_the_two_commits_of_a_micro_batch_doubles_nothing(
 ) -> None:
     """The Delta commit stands, Spark's own commit is lost: the batch is planned again and the sink skips it."""
     run()
-    commits = sorted((next(Path(lake.root).glob("checkpoints/*")) / "commits").glob("[0-9]*"))
+    commits = sorted((next(local(lake.checkpoints).iterdir()) / "commits").glob("[0-9]*"))
     commits[-1].unlink()
     commits[-1].with_name(f".{commits[-1].name}.crc").unlink(missing_ok=True)
     orchard.plant(landing, 4, seed=9, start=24)

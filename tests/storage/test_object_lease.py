@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from conf import lease, lease_record
-from conf.errors import LakeError
-from conf.lease import Fence, LeaseLost
+from conf.errors import LakeError, LeaseLost
+from conf.lease import Fence
 from conf.objects import ObjectPath
 from tests.storage.cloud import Cloud
 

@@ -5,11 +5,10 @@ from dataclasses import replace
 import pytest
 
 from conf.access import Access
-from conf.errors import DeniedError, Rejected, StorageError
+from conf.errors import DeniedError, OutageError, Rejected, StorageError
 from conf.object_storage import ObjectStorage
 from conf.rejections import Reason
 from conf.retrying import RETRIED
-from conf.storage import OutageError
 from conf.uris import object_uri
 from streaming.fetching import Fetcher, Wanted
 from tests.storage.answering import Answer, Request, answering, page, refusal

@@ -7,6 +7,7 @@ import pytest
 from streaming.backbones.backbone import parse_backbone
 from streaming.backbones.compile import compile_backbone
 from streaming.backbones.shelf import Compiled, save
+from tests.places import local
 
 
 @pytest.fixture(scope="session")
@@ -18,4 +19,4 @@ def random_mobilenet() -> Compiled:
 @pytest.fixture(scope="session")
 def random_model(random_mobilenet: Compiled, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Save `random_mobilenet` and give the path of its model."""
-    return save(random_mobilenet, tmp_path_factory.mktemp("backbones"))
+    return local(save(random_mobilenet, tmp_path_factory.mktemp("backbones")))

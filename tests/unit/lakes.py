@@ -9,6 +9,7 @@ from deltalake import DeltaTable, write_deltalake
 
 from conf.lake import create_lake
 from conf.tables import ARRIVALS, FEATURES, Table
+from tests.places import local
 
 MORNING = datetime(2026, 3, 1, 8, tzinfo=UTC)
 ONE, OTHER = "efficientnet-lite0-224-avg-aaaaaaaa", "mobilenet-v2-224-avg-bbbbbbbb"
@@ -24,6 +25,7 @@ class Orchard:
 
     def __init__(self, root: Path) -> None:
         self.paths = create_lake(str(root))
+        self.root = root
 
     def arrive(self, *uris: str, **row: Any) -> None:
         """Append arrivals in one commit."""
@@ -75,7 +77,7 @@ class Orchard:
 
     def checkpoint(self, featurizer: str) -> Path:
         """Make what stands for a checkpoint."""
-        folder = self.paths.checkpoint(featurizer)
+        folder = local(self.paths.checkpoint(featurizer))
         folder.mkdir(parents=True)
         (folder / "metadata").write_text("{}")
         return folder

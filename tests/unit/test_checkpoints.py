@@ -10,6 +10,7 @@ from conf.errors import StorageError
 from conf.lake import LakePaths
 from streaming import checkpoints
 from streaming.checkpoints import BrokenCheckpoint, Position, Tables, mismatch, position
+from tests.places import local
 
 TABLE = "4ea8119b"
 
@@ -155,10 +156,10 @@ def test_the_oldest_version_that_any_checkpoint_needs(tmp_path: Path) -> None:
     lake = LakePaths(tmp_path)
     assert checkpoints.needed(lake) is None
     for name, version in (("a", 5), ("b", 3), ("c", 1)):
-        folder = lake.checkpoint(name)
+        folder = local(lake.checkpoint(name))
         written(folder / "metadata", '{"id":"q"}')
         offsets(folder, 0, version)
-    (lake.checkpoint("c") / "metadata").write_text("")
+    local(lake.checkpoint("c") / "metadata").write_text("")
     assert checkpoints.needed(lake) == 2  # the snapshot before the end of a first micro-batch
     (lake.checkpoint("a") / "metadata").unlink()
     (lake.checkpoint("a") / "metadata").mkdir()
@@ -170,7 +171,7 @@ def test_checkpoints_set_aside_are_kept_for_a_while(checkpoint: Path, tmp_path: 
     """For as long as other files that nothing names any more; then they go."""
     lake = LakePaths(tmp_path / "lake")
     lake.checkpoints.mkdir(parents=True)
-    checkpoint.joinpath("metadata").rename(lake.checkpoints / "net-64-avg-1234")
+    checkpoint.joinpath("metadata").rename(local(lake.checkpoints / "net-64-avg-1234"))
     aside = checkpoints.set_aside(lake, "net-64-avg-1234", "a test")
     assert aside is not None
     assert aside.exists()

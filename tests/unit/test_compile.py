@@ -14,6 +14,7 @@ from streaming.backbones.probes import probe_pictures, worst_error
 from streaming.backbones.runtime import Runtime
 from streaming.backbones.shelf import Compiled, save
 from streaming.backbones.weights import resolve
+from tests.places import local
 
 ROOT = Path(__file__).parents[2]
 REAL_WEIGHTS = ROOT.parent / "shared" / "data" / "weights" / "mobilenet_v2_0.35_224_no_top.weights.h5"
@@ -123,7 +124,7 @@ class TestRealWeights:
         )
         probes = probe_pictures(96)
         expected = np.asarray(network(keras.applications.mobilenet_v2.preprocess_input(probes.astype(np.float32))))
-        runtime = Runtime(save(compiled, tmp_path), compiled.backbone, compiled.manifest.width)
+        runtime = Runtime(local(save(compiled, tmp_path)), compiled.backbone, compiled.manifest.width)
         assert worst_error(np.stack([runtime(probe) for probe in probes]), expected) < 1e-4
 
     def test_weights_of_another_width_are_refused(self) -> None:

@@ -10,6 +10,7 @@ from streaming.checkpoints import set_aside
 from streaming.commands import requests
 from streaming.commands.dropping import drop
 from streaming.commands.requests import Answer
+from tests.places import local
 from tests.unit.lakes import ONE, OTHER, Orchard
 
 COMPILED = (f"{ONE}.tflite", f"{ONE}.json", f"{ONE}.keras")
@@ -27,7 +28,7 @@ def orchard(tmp_path: Path) -> Orchard:
         set_aside(orchard.paths, featurizer, "a test")
         orchard.checkpoint(featurizer)
     for name in (*COMPILED, f"{OTHER}.tflite", f"{OTHER}.json"):
-        (orchard.paths.backbones / name).write_text("")
+        local(orchard.paths.backbones / name).write_text("")
     return orchard
 
 
@@ -62,7 +63,7 @@ def test_everything_of_a_featurizer_goes(orchard: Orchard) -> None:
 def test_the_beginning_of_an_id_is_enough(orchard: Orchard) -> None:
     """Where it fits one alone, and of anything that the lake holds of it."""
     assert execute(orchard, "mobile").facts == {"featurizer": OTHER, "outcomes": 2}
-    (orchard.paths.backbones / "vgg16-1.json").write_text("")
+    local(orchard.paths.backbones / "vgg16-1.json").write_text("")
     orchard.checkpoint("resnet50-1")
     assert execute(orchard, "vgg").facts == {"featurizer": "vgg16-1", "outcomes": 0}
     assert execute(orchard, "resnet").facts == {"featurizer": "resnet50-1", "outcomes": 0}
@@ -80,7 +81,7 @@ def test_an_unknown_featurizer_is_refused(wish: str, orchard: Orchard) -> None:
 def test_one_of_several_is_not_chosen_by_chance(orchard: Orchard) -> None:
     """A beginning that fits several is refused; a whole id is meant, also where another begins with it."""
     for name in ("mobile-1", "mobile-1-2"):
-        (orchard.paths.backbones / f"{name}.json").write_text("")
+        local(orchard.paths.backbones / f"{name}.json").write_text("")
         orchard.checkpoint(f"{name}-20260301T0800")
     with pytest.raises(UsageError, match="more than one featurizer begins so"):
         execute(orchard, "mobile-1-")

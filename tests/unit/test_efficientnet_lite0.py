@@ -19,6 +19,7 @@ from streaming.backbones.efficientnet_lite0 import EMBEDDED_SHA256, build, embed
 from streaming.backbones.probes import probe_pictures
 from streaming.backbones.runtime import Runtime
 from streaming.backbones.shelf import Compiled, save
+from tests.places import local
 
 Floats = NDArray[np.float64]
 Parameters = dict[str, NDArray[Any]]
@@ -120,7 +121,8 @@ class TestNetwork:
         self, embedded: Compiled, picture: NDArray[np.uint8], expected: Floats, tmp_path: Path
     ) -> None:
         """The compiled model, fed uint8 pixels, computes what the file's arrays say."""
-        assert distance(Runtime(save(embedded, tmp_path), embedded.backbone, 1280)(picture), expected) < 1e-5
+        model = local(save(embedded, tmp_path))
+        assert distance(Runtime(model, embedded.backbone, 1280)(picture), expected) < 1e-5
 
     @pytest.mark.parametrize("kind", ["_conv_stem.weight", "_depthwise_conv.weight"])
     def test_a_kernel_turned_on_its_side_would_be_seen(

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from conf import folder_lease, lease, lease_record, object_lease
-from conf.errors import LakeError, StorageError
+from conf.errors import LakeError, LeaseLost, StorageError
 from conf.lake import LakePaths
-from conf.lease import LeaseLost
 from conf.tables import ARRIVALS, FEATURES
 from streaming.arrivals import Arrivals
 from streaming.commands import execution, inbox, requests

@@ -4,10 +4,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from conf.errors import DeniedError, Rejected, StorageError
+from conf.errors import DeniedError, OutageError, Rejected, StorageError
 from conf.rejections import Reason
 from conf.retrying import RETRIED
-from conf.storage import OutageError
 from streaming.fetching import Fetcher, Wanted
 
 LIMIT = 1000

@@ -16,6 +16,7 @@ from streaming.backbones.keras_files import open_keras, read_checked
 from streaming.backbones.probes import probe_pictures, worst_error
 from streaming.backbones.runtime import Runtime
 from streaming.backbones.shelf import save
+from tests.places import local
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of saving in Keras
 
@@ -78,7 +79,7 @@ class TestVectors:
         request = parse_backbone(f"{tmp_path}/mine.keras{option}")
         compiled = compile_backbone(request)
         size = compiled.backbone.preparation.size
-        runtime = Runtime(save(compiled, tmp_path), compiled.backbone, compiled.manifest.width)
+        runtime = Runtime(local(save(compiled, tmp_path)), compiled.backbone, compiled.manifest.width)
         vectors = np.stack(runtime.vectors(list(probe_pictures(size))))
         assert worst_error(vectors, expected(model, size, pool)) < 1e-5
         assert compiled.backbone.featurizer.startswith(slug)

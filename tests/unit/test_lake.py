@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from conf.errors import LakeError, UsageError
 from conf.lake import create_lake, keep_apart, newest, open_lake
 from conf.tables import ARRIVALS, FEATURES, SCHEMA_VERSION, TIMESTAMP, VERSION_PROPERTY, Table, count_rows, ensure
+from tests.places import local
 
 MORNING = datetime(2026, 3, 1, 8, tzinfo=UTC)
 
@@ -127,13 +128,13 @@ def test_landing_and_lake_do_not_contain_one_another(landing: str, lake: str, tm
     (tmp_path / "x").mkdir()
     (tmp_path / "alias").symlink_to("x")
     with pytest.raises(UsageError, match="contain one another: put them side by side"):
-        keep_apart(tmp_path / landing, tmp_path / lake)
+        keep_apart(str(tmp_path / landing), str(tmp_path / lake))
 
 
 def test_neighbours_are_apart(tmp_path: Path) -> None:
     """Side by side is fine, also where one name begins with the other."""
-    keep_apart(tmp_path / "lake", tmp_path / "lake-2")
-    keep_apart(tmp_path / "lake-2", tmp_path / "lake")
+    keep_apart(str(tmp_path / "lake"), str(tmp_path / "lake-2"))
+    keep_apart(str(tmp_path / "lake-2"), str(tmp_path / "lake"))
 
 
 def without(table: Table, name: str) -> pa.Schema:
@@ -253,6 +254,6 @@ def test_the_newest_row_wins(rows: list[tuple[str, datetime, datetime, str, int]
 def test_the_report_and_the_leases_lie_under_the_lake(tmp_path: Path) -> None:
     """What else lies in a lake has one place each."""
     paths = create_lake(str(tmp_path))
-    places = [paths.lease("stream"), paths.report("stream"), paths.backbones, Path(paths.checkpoint("f"))]
-    shown = [str(each.relative_to(tmp_path)) for each in places]
+    places = [paths.lease("stream"), paths.report("stream"), paths.backbones, paths.checkpoint("f")]
+    shown = [str(local(each).relative_to(tmp_path)) for each in places]
     assert json.dumps(shown) == '["leases/stream", "reports/stream.json", "backbones", "checkpoints/f"]'

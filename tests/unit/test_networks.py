@@ -16,6 +16,7 @@ from streaming.backbones.probes import probe_pictures, worst_error
 from streaming.backbones.random_weights import preprocessed, randomise
 from streaming.backbones.runtime import Runtime
 from streaming.backbones.shelf import save
+from tests.places import local
 
 Floats = NDArray[np.float32]
 
@@ -54,7 +55,7 @@ class TestAgainstKeras:
         probes = probe_pictures(backbone.preparation.size)
         preprocess_input: Callable[[Floats], Floats] = getattr(keras.applications, module).preprocess_input
         expected = np.asarray(network(preprocess_input(probes.astype(np.float32)))).reshape(len(probes), -1)
-        runtime = Runtime(save(compiled, tmp_path), compiled.backbone, compiled.manifest.width)
+        runtime = Runtime(local(save(compiled, tmp_path)), compiled.backbone, compiled.manifest.width)
         assert worst_error(np.stack(runtime.vectors(list(probes))), expected) < 1e-4
         assert compiled.manifest.width == width == expected.shape[1]
 

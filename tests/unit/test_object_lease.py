@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from conf import lease_record
-from conf.errors import LakeError, StorageError
-from conf.lease import LeaseLost, LeaseUnsure, holder
+from conf.errors import LakeError, LeaseLost, LeaseUnsure, StorageError
+from conf.lease import holder
 from conf.object_lease import ObjectLease, attempt, hold
 from tests.unit.leased import Clock, Store, answer_lost, effect_unknown, slow, unanswered, watch
 

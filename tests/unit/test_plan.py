@@ -30,7 +30,7 @@ def refitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     field.grow(*PICTURES)
     field.outcome({"uri": "odd", "features": NOT_USABLE}, {"uri": "bad", "rejection": "corrupt"})
     field.refit(components=2)
-    return field.paths.root
+    return field.root
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from conf.rejections import Reason
 from streaming.commands import requests
 from streaming.commands.requests import Kind, Request
 from streaming.commands.selection import Selection, select
+from tests.places import local
 
 PICTURES = Selection(("file:///a/1.jpg", "file:///a/p%C3%AAche.jpg"), "file:///b/")
 
@@ -74,7 +75,7 @@ def test_a_stop_means_the_driver_of_its_moment(tmp_path: Path) -> None:
         assert requests.stops(Request.from_json(meant.id, meant.to_json()), lake)
         assert not requests.stops(unmeant, lake)
         assert not requests.stops(requests.upkeep(), lake)
-        lake.lease("stream").write_text('{"pid": 1, "host": "a later one", "since": "later"}')
+        local(lake.lease("stream")).write_text('{"pid": 1, "host": "a later one", "since": "later"}')
         assert not requests.stops(meant, lake)
     assert not requests.stops(meant, lake)
     assert not requests.stops(unmeant, lake)

@@ -170,12 +170,15 @@ def test_a_java_side_that_dies_is_quoted_in_one_line(
     assert message == f"the Java side of Spark did not start: {shown}"
 
 
-def test_without_cached_jars_spark_resolves_coordinates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first start names Maven coordinates, what to leave out, and the cache to fill."""
+@pytest.mark.parametrize(("s3", "wanted"), [(False, jars.DELTA), (True, jars.DELTA + jars.S3)])
+def test_without_cached_jars_spark_resolves_coordinates(
+    s3: bool, wanted: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first start names Maven coordinates, what to leave out, and the cache to fill; S3's only where needed."""
     monkeypatch.setattr(jars, "IVY", tmp_path)
-    settings = jars.spark_settings()
+    settings = jars.spark_settings(s3=s3)
     assert set(settings) == {"spark.jars.packages", "spark.jars.excludes", "spark.jars.ivy"}
-    assert settings["spark.jars.packages"].split(",") == list(jars.COORDINATES)
+    assert settings["spark.jars.packages"].split(",") == list(wanted)
     assert settings["spark.jars.ivy"] == str(tmp_path)
 
 
@@ -183,9 +186,10 @@ def test_cached_jars_are_named_by_path(tmp_path: Path, monkeypatch: pytest.Monke
     """Once every jar lies in the cache, no coordinate is resolved; while one is missing, all are."""
     monkeypatch.setattr(jars, "IVY", tmp_path)
     (tmp_path / "jars").mkdir()
-    names = [f"{group}_{name}-{version}.jar" for group, name, version in (each.split(":") for each in jars.COORDINATES)]
+    names = [f"{group}_{name}-{version}.jar" for group, name, version in (each.split(":") for each in jars.DELTA)]
     for name in names[:-1]:
         (tmp_path / "jars" / name).write_bytes(b"")
     assert "spark.jars" not in jars.spark_settings()
     (tmp_path / "jars" / names[-1]).write_bytes(b"")
     assert jars.spark_settings() == {"spark.jars": ",".join(str(tmp_path / "jars" / name) for name in names)}
+    assert "spark.jars" not in jars.spark_settings(s3=True)

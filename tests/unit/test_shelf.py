@@ -8,6 +8,7 @@ import pytest
 
 from conf.errors import BackboneError
 from streaming.backbones.shelf import Compiled, Manifest, beside, find, load, manifest_path, model_path, save
+from tests.places import local
 
 
 class TestShelf:
@@ -58,7 +59,7 @@ class TestShelf:
         """A manifest that is none is named."""
         featurizer = random_mobilenet.backbone.featurizer
         save(random_mobilenet, tmp_path)
-        manifest_path(tmp_path, featurizer).write_text(text)
+        local(manifest_path(tmp_path, featurizer)).write_text(text)
         with pytest.raises(BackboneError, match=rf"{featurizer}\.json"):
             load(tmp_path, featurizer)
 
@@ -66,7 +67,7 @@ class TestShelf:
         """A copied file does not make one featurizer pass for another."""
         save(random_mobilenet, tmp_path)
         for place in (manifest_path, model_path):
-            place(tmp_path, random_mobilenet.backbone.featurizer).rename(place(tmp_path, "other"))
+            local(place(tmp_path, random_mobilenet.backbone.featurizer)).rename(local(place(tmp_path, "other")))
         with pytest.raises(BackboneError, match=r"other\.json is damaged"):
             load(tmp_path, "other")
 
@@ -143,7 +144,7 @@ class TestBroughtAlong:
 
     def test_it_is_read_whole(self, random_mobilenet: Compiled, tmp_path: Path) -> None:
         """Both files may have been renamed."""
-        model = save(random_mobilenet, tmp_path)
+        model = local(save(random_mobilenet, tmp_path))
         renamed = model.rename(tmp_path / "mine.tflite")
         assert beside(renamed) is None
         model.with_suffix(".json").rename(tmp_path / "mine.json")

@@ -20,6 +20,7 @@ from streaming.commands import requests, retries, takedown, tombstones
 from streaming.commands.requests import Answer, Request
 from streaming.commands.selection import Selection, select
 from streaming.listing import Found
+from tests.places import local
 from tests.unit.lakes import MORNING, ONE, OTHER, Orchard, seconds
 
 ANNA, ZOE, OTTO = (f"file:///landing/people/{name}.jpg" for name in ("anna", "zoe", "otto"))
@@ -109,7 +110,7 @@ def test_a_prefix_takes_down_a_folder(orchard: Orchard) -> None:
 
 def test_no_file_holds_the_picture_after_vacuum(orchard: Orchard) -> None:
     """Neither a table's data nor its change data, and nothing but the tables' logs of before names it."""
-    root = orchard.paths.root
+    root = orchard.root
     assert len(list(holding(root, ANNA))) > 2
     forget(orchard, of(ANNA))
     assert any("_change_data" in name for name in holding(root, ANNA))
@@ -401,7 +402,7 @@ def test_a_full_disk_leaves_the_takedown_to_be_completed(orchard: Orchard, monke
 def test_a_damaged_tombstone_stops_takedowns(orchard: Orchard) -> None:
     """Their order would be lost with it; the message says which file."""
     orchard.paths.tombstones.mkdir()
-    (orchard.paths.tombstones / "x.json").write_text("{}")
+    local(orchard.paths.tombstones / "x.json").write_text("{}")
     with pytest.raises(LakeError, match=r"the tombstone .*x\.json is damaged"):
         forget(orchard, of(ANNA))
     with pytest.raises(LakeError, match=r"the tombstone .*x\.json is damaged"):
@@ -430,7 +431,7 @@ def test_what_was_removed_is_older_than_the_takedown(orchard: Orchard) -> None:
     executed_at = datetime.fromisoformat(answer.facts["executed_at"])
     removed = [
         json.loads(line)["remove"]["deletionTimestamp"]
-        for path in orchard.paths.root.rglob("_delta_log/*.json")
+        for path in orchard.root.rglob("_delta_log/*.json")
         for line in path.read_text().splitlines()
         if '"remove"' in line
     ]

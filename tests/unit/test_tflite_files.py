@@ -13,6 +13,7 @@ from streaming.backbones.probes import probe_pictures
 from streaming.backbones.runtime import Runtime
 from streaming.backbones.shelf import save
 from streaming.backbones.tflite_files import adopt
+from tests.places import local
 
 SIDE = 24
 
@@ -62,7 +63,7 @@ class TestTaken:
         outputs = averaged(inputs, keepdims)
         path = converted(tmp_path, inputs, outputs)
         compiled = adopt(parse_backbone(f"{path},fit=crop"))
-        model = save(compiled, tmp_path / "lake")
+        model = local(save(compiled, tmp_path / "lake"))
         runtime = Runtime(model, compiled.backbone, compiled.manifest.width)
         network, probes = keras.Model(inputs, outputs), probe_pictures(SIDE)
         expected = [np.asarray(network(probe[None].astype(dtype))).reshape(-1) for probe in probes]

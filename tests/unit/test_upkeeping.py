@@ -123,7 +123,7 @@ def test_a_due_takedown_leaves_no_component_either(tmp_path: Path) -> None:
 
 def naming(orchard: Orchard) -> set[str]:
     """Give the tables of which a file names the picture."""
-    root = orchard.paths.root
+    root = orchard.root
     found = [path for path in root.rglob("*") if path.is_file() and b"anna" in path.read_bytes()]
     return {path.relative_to(root).parts[0] for path in found}
 

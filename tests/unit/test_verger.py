@@ -14,6 +14,7 @@ from conf.uris import uri_of
 from streaming.arrivals import Arrivals
 from streaming.commands import requests, takedown
 from streaming.commands.selection import Selection
+from tests.places import local
 from tests.unit.fields import Field
 from tests.unit.lakes import MORNING, ONE, OTHER, Orchard, seconds
 
@@ -237,7 +238,7 @@ def test_the_status_measures_the_tables(orchard: Orchard, lake: verger.Lake) -> 
 
 def test_the_status_tells_who_streams_and_what_was_reported(orchard: Orchard, lake: verger.Lake) -> None:
     """While a driver holds the lease it is named; its last report stays readable afterwards."""
-    report = orchard.paths.report("stream")
+    report = local(orchard.paths.report("stream"))
     report.parent.mkdir()
     report.write_text('{"landed": 5}')
     with lease.hold(orchard.paths.lease("stream")):
@@ -249,7 +250,7 @@ def test_the_status_tells_who_streams_and_what_was_reported(orchard: Orchard, la
 
 def test_a_report_that_cannot_be_read_is_none(orchard: Orchard, lake: verger.Lake) -> None:
     """A damaged report does not stand in the way of the counts."""
-    report = orchard.paths.report("stream")
+    report = local(orchard.paths.report("stream"))
     report.parent.mkdir()
     report.write_text("{")
     assert lake.status()["last_report"] is None

@@ -37,7 +37,7 @@ def refitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     field.grow(*FIRST)
     field.grow("a3", at=30, e_tag="2-2")
     field.refit(components=3)
-    return field.paths.root
+    return field.root
 
 
 @pytest.fixture
@@ -315,7 +315,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
         field.grow(*uris, at=at, e_tag=str(at))
     field.outcome({"uri": "c", "rejection": "corrupt", "landed_at": seconds(25)}, {"uri": "f", "rejection": "gone"})
     field.refit(components=2)
-    return field.paths.root
+    return field.root
 
 
 URIS = st.sampled_from("abcdefg")

@@ -15,10 +15,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from conf.errors import BackboneError, IsolationError, LakeError, Rejected, StorageError
+from conf.errors import BackboneError, IsolationError, LakeError, OutageError, Rejected, StorageError
 from conf.rejections import Reason
 from conf.retrying import RETRIED
-from conf.storage import OutageError
 from conf.tables import ARRIVALS, FEATURES
 from streaming import worker
 from streaming.backbones.backbone import parse_backbone
