@@ -26,11 +26,14 @@ check: $(READY) ## lint, types, import contracts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: $(READY) ## measure the stream against the raw loop, small lakes against large ones, the refit against Spark ML (minutes; ratios)
+bench: $(READY) ## measure the stream against the raw loop, small lakes against large ones, the refit against Spark ML, buckets against folders (minutes; ratios)
 	@$(BIN)/python -m tests.bench.throughput
 	@$(BIN)/python -m tests.bench.flat
 	@$(BIN)/python -m tests.bench.refit
 	@$(BIN)/python -m tests.bench.wide
+	@$(BIN)/python -m tests.bench.fetch
+	@$(BIN)/python -m tests.bench.collector
+	@$(BIN)/python -m tests.bench.polls
 
 soak: $(READY) ## stream for 500 micro-batches and show what grows (a quarter of an hour)
 	@$(BIN)/python -m tests.bench.soak

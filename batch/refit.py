@@ -92,7 +92,7 @@ def run(settings: Settings, say: Say = lambda text: None, sessions: Sessions = s
     # Each partial result is megabytes: one at a time.
     extra = {"spark.sql.execution.arrow.maxRecordsPerBatch": "1"} | parse_spark_conf(settings.spark_conf)
     check_java()
-    with lease.hold(lake.lease(LEG), say=say) as held, ExitStack() as stack:
+    with lease.hold(lake.lease(LEG), seconds=settings.lease, say=say) as held, ExitStack() as stack:
         for table in (MODELS, COMPONENTS):
             ensure(table, lake.table(table))
             upkeep.configure(lake.table(table), {**table.properties, **upkeep.remembering(settings.vacuum_days)})

@@ -28,7 +28,7 @@ from streaming.commands.requests import Answer, Request
 from streaming.commands.selection import select
 
 app = typer.Typer(
-    help="Pictures landing in a folder become an explorable feature space, continuously.",
+    help="Pictures landing in a folder or a bucket become an explorable feature space, continuously.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -48,10 +48,10 @@ BACKBONE = ("backbone", "weights", "pooling", "fit", "runtime")
 STREAM = (
     "landing", "lake", "once", "landing_access", "discover", "queue", "reconcile", *BACKBONE, "label", "settle", "poll",
     "trigger", "batch_pictures", "pixel_limit", "byte_limit", "skip_extensions",
-    "decode_seconds", "idle_timeout", "upkeep", "vacuum_days", "audit", "cores", "spark_conf",
+    "decode_seconds", "idle_timeout", "upkeep", "vacuum_days", "audit", "lease", "cores", "spark_conf",
 )  # fmt: skip
 REFIT = (
-    "lake", "featurizer", "components", "variance", "solver", "full", "vacuum_days", "cores", "spark_conf",
+    "lake", "featurizer", "components", "variance", "solver", "full", "vacuum_days", "lease", "cores", "spark_conf",
 )  # fmt: skip
 # What a command needs that does the driver's work where none runs.
 OUTSIDE = ("vacuum_days", "batch_pictures")

@@ -139,6 +139,11 @@ class Settings:
         choices=("auto", "covariance", "randomized"),
     )
     full: bool = setting(False, "Refit from the whole table, not from what has changed since the last refit.")
+    lease: float = setting(
+        60.0,
+        "Seconds after which a driver that does not renew its lease is taken for dead, where the lake lies on S3.",
+        least=1,
+    )
     cores: int = setting(0, "Cores of this machine to use; 0: all. A cluster decides for itself.", least=0)
     spark_conf: str = setting("", "Further Spark settings, KEY=VALUE separated by blanks.")
 

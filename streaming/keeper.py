@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _TICK = 0.2
 # With no reason known, the checkpoint may be what fails; beyond the second number nothing that we know of helps.
 _DISTRUST_AFTER, _TRIES = 3, 8
-_TRIES_ONCE = 3
+_TRIES_ONCE = 5
 _MOST_CAUSES = 10
 # Micro-batches after which the keeper looks whether their small files are worth merging.
 _COMPACT_EVERY = 25

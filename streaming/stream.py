@@ -99,7 +99,7 @@ def run(
     wishes = requests_of(settings)
     check_java()
     lake = create_lake(settings.lake)
-    with lease.hold(lake.lease(LEG), say=say, on_lost=stop.set, sleep=_until(stop)) as held:
+    with _held(settings, lake, stop, say) as held:
         featurizers = ensure_all(wishes, lake.backbones, say, settings.runtime)
         if not on_cluster():
             _check_memory(settings, featurizers)
@@ -118,6 +118,12 @@ def run(
 
 def _cores(settings: Settings) -> int:
     return settings.cores or os.cpu_count() or 1
+
+
+def _held(settings: Settings, lake: LakePaths, stop: Event, say: Say) -> AbstractContextManager[lease.Lease]:
+    """Hold the lease of the leg; a run that loses it ends."""
+    place = lake.lease(LEG)
+    return lease.hold(place, seconds=settings.lease, say=say, on_lost=stop.set, sleep=_until(stop))
 
 
 def _until(stop: Event) -> Callable[[float], None]:

@@ -1,5 +1,6 @@
-"""A compiled backbone beside the one of `tests.conftest`, made once: compiling is what costs time here."""
+"""A compiled backbone beside the one of `tests.conftest`, made once, and no cloud: nothing here leaves the machine."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,16 @@ from streaming.backbones.backbone import parse_backbone
 from streaming.backbones.compile import compile_backbone
 from streaming.backbones.shelf import Compiled, save
 from tests.places import local
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_cloud() -> Iterator[None]:
+    """Let whoever asks for a cloud find that nobody answers, and at once."""
+    nobody = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in nobody.items():
+            patched.setenv(name, value)
+        yield
 
 
 @pytest.fixture(scope="session")

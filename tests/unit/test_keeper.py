@@ -7,7 +7,7 @@ from typing import Any, cast
 import pyarrow as pa
 import pytest
 
-from conf.errors import StorageError, StreamError
+from conf.errors import LeaseLost, StorageError, StreamError
 from conf.rejections import Reason
 from conf.retrying import Backoff
 from streaming.adoption import Gap
@@ -65,6 +65,7 @@ class Orders:
         self.missing = 0
         self.behind: Gap | Exception | None = None
         self.compactions: list[int | Exception] = []
+        self.compacts_at_rest = False
 
     def enter_pool(self) -> None:
         self.calls.append("pool")
@@ -221,7 +222,7 @@ def test_drained_once_an_outage_ends_after_a_few_tries() -> None:
     orders = Orders(*[StorageError("the network is down") for _ in range(9)])
     kept = ended(keeper(orders, once=True))
     assert isinstance(kept.error, StreamError)
-    assert orders.calls.count("start since None") == 3
+    assert orders.calls.count("start since None") == 5
 
 
 def test_a_pause_stops_the_query_and_a_new_one_goes_on_after_it(running: Callable[[Keeper], Keeper]) -> None:
@@ -295,6 +296,28 @@ def test_small_files_are_merged_beside_the_query(
     assert kept.state == "running"
     assert not query.stopped
     assert orders.calls.count("compact") == 1
+
+
+def test_where_only_one_may_write_files_are_merged_between_two_queries(running: Callable[[Keeper], Keeper]) -> None:
+    """The query has ended before, and another goes on after it, also where the run ends once all is drained."""
+    first, second = Query(25, end=None), Query(0, end="")
+    orders = Orders(first, second)
+    orders.compactions, orders.compacts_at_rest = [120], True
+    kept = running(keeper(orders, once=True))
+    eventually(lambda: not kept.alive)
+    assert first.stopped
+    assert orders.calls == ["pool", "start since None", "compact", "start since None"]
+
+
+def test_a_process_that_may_no_longer_write_starts_no_query() -> None:
+    """What the check raises ends the keeper."""
+
+    def check() -> None:
+        raise LeaseLost("somebody else holds it")
+
+    orders = Orders(Query(0, end=""))
+    assert isinstance(ended(keeper(orders, check=check)).error, StreamError)
+    assert orders.calls == ["pool"]
 
 
 def test_a_checkpoint_that_breaks_under_a_running_query_is_replaced(running: Callable[[Keeper], Keeper]) -> None:

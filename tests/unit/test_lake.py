@@ -73,7 +73,7 @@ def test_a_foreign_folder_is_refused(tmp_path: Path) -> None:
 def test_a_missing_lake_says_how_to_make_one(tmp_path: Path) -> None:
     """Readers never create: they name the command that does."""
     with pytest.raises(
-        LakeError, match=r"no lake at .*absent: `verger stream --landing FOLDER --lake .*absent` makes one"
+        LakeError, match=r"no lake at .*absent: `verger stream --landing PLACE --lake .*absent` makes one"
     ):
         open_lake(str(tmp_path / "absent"))
     assert not (tmp_path / "absent").exists()
