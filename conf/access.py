@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import os
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,6 +24,11 @@ Whose = Literal["own", "anonymous", "requester-pays"]
 SCHEMES = ("s3", "gs", "az")
 _CONNECT_SECONDS, _READ_SECONDS = 5, 30
 _BOTO_TRIES = 8
+_TOLD_BY = {
+    "s3": "AWS_PROFILE, AWS_ACCESS_KEY_ID, AWS_REGION",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
+    "az": "AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_SAS_TOKEN",
+}
 _DEFAULT_REGION = "us-east-1"
 
 
@@ -83,8 +89,8 @@ def store(scheme: str, bucket: str, access: Access) -> ObjectStore:
 
     Raises
     ------
-    StorageError
-        The credentials cannot be found, or the store cannot be set up.
+    UsageError
+        What is needed to reach it is not said anywhere.
     """
     from obstore import exceptions
     from obstore.store import AzureStore, GCSStore, S3Store
@@ -98,7 +104,9 @@ def store(scheme: str, bucket: str, access: Access) -> ObjectStore:
             return AzureStore(bucket, client_options=client, retry_config=once, skip_signature=access.whose != "own")
         return S3Store(bucket, client_options=client, retry_config=once, **_s3(access.to(bucket)))
     except (exceptions.BaseError, ValueError, OSError) as error:
-        raise StorageError(f"{scheme}://{bucket} cannot be reached: {first_line(error)}") from error
+        raise UsageError(
+            f"{scheme}://{bucket}: {first_line(error)}: say in the environment how it is reached ({_TOLD_BY[scheme]})"
+        ) from error
 
 
 def _s3(access: Access) -> dict[str, Any]:
@@ -134,7 +142,6 @@ def client(service: str, access: Access | None = None, *, connections: int = 10)
     access
         None: the way in use. Its endpoint and region hold for S3; others follow the environment.
     """
-    import boto3
     from botocore import UNSIGNED
     from botocore.config import Config
 
@@ -148,9 +155,29 @@ def client(service: str, access: Access | None = None, *, connections: int = 10)
     )
     region = access.region or _told_region() or None
     endpoint = access.url or None if service == "s3" else access.endpoint or None
-    made = boto3.client(service, config=config, endpoint_url=endpoint, region_name=region or _DEFAULT_REGION)
+    made = _session().client(service, config=config, endpoint_url=endpoint, region_name=region or _DEFAULT_REGION)
     made.meta.events.register("after-call", functools.partial(_count, service))
     return made
+
+
+def _session() -> Any:
+    """Return a session whose answers' times are read quickly: of a page of S3's listing that was more than half."""
+    import boto3
+    from botocore.session import get_session
+
+    session = get_session()
+    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_moment)
+    return boto3.Session(botocore_session=session)
+
+
+def _moment(value: Any) -> datetime:
+    from botocore.utils import parse_timestamp
+
+    try:
+        return datetime.fromisoformat(value)
+    except (ValueError, TypeError):
+        # A header's, or a number.
+        return parse_timestamp(value)  # type: ignore[no-any-return]
 
 
 def _count(service: str, parsed: dict[str, Any] | None = None, **_: Any) -> None:

@@ -132,7 +132,7 @@ def test_a_featurizer_is_dropped(ask: Ask, orchard: Orchard) -> None:
         (("rejects", "retry", "--featurizer", "vgg16"), "'vgg16': no featurizer begins so; the lake has "),
         (("forget",), "which pictures? Give their paths or URIs, or --prefix"),
         (("forget", ""), "a picture's place is empty"),
-        (("forget", "s3://bucket/me.jpg"), "s3:// is not supported yet"),
+        (("forget", "ftp://bucket/me.jpg"), "ftp:// is not supported yet"),
         (("forget", ANNA, "--vacuum-days", "soon"), "vacuum_days must be a number"),
         (("backbone", "drop"), "Missing argument"),
         (("backbone", "drop", ""), "which featurizer is to be dropped?"),

@@ -272,7 +272,7 @@ def test_without_a_right_to_read_or_list_the_landing_is_denied(
     """Nobody can tell then whether the picture is there, and waiting does not help."""
     heads = Heads(orchard.landing, Access())
     monkeypatch.setattr(heads._client, "list_objects_v2", _refusing("AccessDenied", 403))
-    with pytest.raises(DeniedError, match=r"grant s3:GetObject and s3:ListBucket"):
+    with pytest.raises(DeniedError, match=r"grant s3:ListBucket and s3:GetObject"):
         heads.look("in/apple.jpg")
 
 
