@@ -77,7 +77,7 @@ def append(lake: LakePaths, model: Model) -> None:
     row = pa.Table.from_pylist([model.row()], MODELS.schema)
     try:
         write_deltalake(open_table(lake.table(MODELS)), row, mode="append")
-    except (DeltaError, OSError) as error:
+    except (LakeError, DeltaError, OSError) as error:
         raise StorageError(f"{lake.table(MODELS)} cannot be written: {first_line(error)}") from error
 
 

@@ -140,7 +140,7 @@ def client(service: str, access: Access | None = None, *, connections: int = 10)
     service
         As boto3 names it.
     access
-        None: the way in use. Its endpoint and region hold for S3; others follow the environment.
+        None: the way in use. An endpoint that the environment names for S3 holds for S3 alone.
     """
     from botocore import UNSIGNED
     from botocore.config import Config

@@ -103,6 +103,8 @@ def _remote_root(place: str) -> ObjectPath:
     root = spelled(place, "lake")
     if not root.startswith("s3://"):
         raise UsageError(f"--lake {place}: a lake lies in a folder or on S3; pictures may land there")
+    if "/" not in root.removeprefix("s3://"):
+        raise UsageError(f"--lake {place}: name a prefix within the bucket, as {root}/lake")
     if "%" in root:
         raise UsageError(f"--lake {place}: name a prefix of letters, digits and . _ - ~ /, which every reader takes")
     return ObjectPath(root)
@@ -117,9 +119,13 @@ def open_lake(place: str) -> LakePaths:
         There is nothing at `place`, or what is there is no lake.
     """
     paths = LakePaths(_root(place))
-    if paths.exists:
-        return paths
-    if not paths.root.exists():
+    try:
+        if paths.exists:
+            return paths
+        there = paths.root.exists()
+    except OSError as error:
+        raise LakeError(f"--lake {paths.root}: {error.strerror or error}") from error
+    if not there:
         raise LakeError(f"no lake at {paths.root}: `verger stream --landing PLACE --lake {paths.root}` makes one")
     raise LakeError(f"{paths.root} is not a lake: it holds no table named {paths.missing[0]}")
 

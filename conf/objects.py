@@ -23,6 +23,14 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 _T = TypeVar("_T")
+# Codes of S3 that come without an exception of their own.
+_LASTING = frozenset(
+    {
+        "NoSuchBucket", "InvalidBucketName", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch",
+        "ExpiredToken", "InvalidToken", "AuthorizationHeaderMalformed", "PermanentRedirect",
+    }
+)  # fmt: skip
+_METADATA = "169.254."
 _READ_AHEAD = 4 << 20
 _PAGE = 1000
 
@@ -224,10 +232,13 @@ class ObjectPath:
 
     def rename(self, target: ObjectPath) -> ObjectPath:
         """Copy the object, or all that lies below the prefix, then delete what was copied; not atomic."""
-        for each in [*self.walk_files()] or [self]:
-            moved = target.uri + each.uri.removeprefix(self.uri)
-            self._copy(each.key, ObjectPath(moved).key)
-            each.unlink()
+        files = [*self.walk_files()]
+        for each in files or [self]:
+            self._copy(each.key, ObjectPath(target.uri + each.uri.removeprefix(self.uri)).key)
+        if files:
+            self.rmtree()
+        else:
+            self.unlink()
         return target
 
     replace = rename
@@ -236,10 +247,18 @@ class ObjectPath:
         """Do nothing: prefixes need not be made."""
 
     def rmtree(self) -> None:
-        """Delete all that lies below."""
-        keys = [each.key for each in self.walk_files()]
-        if keys:
-            self._do("delete", lambda obstore, store: obstore.delete(store, keys))
+        """Delete all that lies below, Hadoop's marks of folders as well, which obstore cannot name."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        bucket = access.bucket_of(self.uri)
+        try:
+            client = access.client("s3", access.current().to(bucket))
+            for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{self.key}/"):
+                keys = [{"Key": each["Key"]} for each in page.get("Contents", [])]
+                if keys:
+                    client.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
+        except (BotoCoreError, ClientError) as error:
+            raise OSError(f"{self.uri} cannot be deleted: {first_line(error)}") from error
 
     def _copy(self, key: str, to: str) -> None:
         self._do("copy", lambda obstore, store: obstore.copy(store, key, to))
@@ -279,7 +298,9 @@ def passing(error: BaseException) -> bool:
         exceptions.PermissionDeniedError, exceptions.UnauthenticatedError, exceptions.InvalidPathError,
         exceptions.NotSupportedError, exceptions.UnknownConfigurationKeyError,
     )  # fmt: skip
-    return isinstance(error, exceptions.BaseError | OSError) and not isinstance(error, lasting)
+    if not isinstance(error, exceptions.BaseError | OSError) or isinstance(error, lasting):
+        return False
+    return said(error).partition(":")[0] not in _LASTING
 
 
 @contextmanager
@@ -296,12 +317,17 @@ def translated(uri: str) -> Iterator[None]:
     except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
         raise PermissionError(f"{uri}: access is denied: {said(error)}") from error
     except exceptions.BaseError as error:
-        raise OSError(f"{uri} does not answer: {said(error)}") from error
+        text = said(error)
+        # Of a listing these come without an exception of their own.
+        kinds = {"AccessDenied": PermissionError, "NoSuchBucket": FileNotFoundError}
+        raise kinds.get(text.partition(":")[0], OSError)(f"{uri} does not answer: {text}") from error
 
 
 def said(error: BaseException) -> str:
     """Return what a store said of an error, in one line: its own code and message where it gave them."""
     text = str(error)
+    if _METADATA in text:
+        return "no credentials: neither the environment nor a role of this machine gives any"
     code, message = (_between(text, f"<{name}>", f"</{name}>") for name in ("Code", "Message"))
     return f"{code}: {message}" if code else first_line(error)
 
@@ -373,6 +399,13 @@ class _Writer(io.RawIOBase):
         if not self.closed:
             super().close()
             self._path.write_bytes(bytes(self._content))
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        """Put the object, unless the block failed."""
+        if kind is None:
+            self.close()
+        else:
+            super().close()
 
     def __del__(self) -> None:
         # A file's would close it: what was given up must not be put.

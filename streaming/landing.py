@@ -56,7 +56,8 @@ class NameRule:
         *folders, name = path.split("/")
         if not name:
             return Kind.MARKER
-        return Kind.HIDDEN if any(map(is_hidden, filter(None, folders))) else self.kind(name)
+        hidden = any(is_hidden(each) for each in folders if each not in ("", ".", ".."))
+        return Kind.HIDDEN if hidden else self.kind(name)
 
 
 def parse_skip(text: str) -> NameRule:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bootstrap import orchard
+from conf import access
+from conf.access import Access
 from conf.lake import LakePaths, create_lake
 from conf.session import session
 from streaming.backbones.backbone import parse_backbone
@@ -26,6 +28,14 @@ if TYPE_CHECKING:
 aws, cloud, proxied, proxy = fixtures.aws, fixtures.cloud, fixtures.proxied, fixtures.proxy
 SHARED = Path(__file__).parents[2] / "shared"
 TINY = "efficientnet-lite0@64"
+
+
+@pytest.fixture(autouse=True)
+def _own_way() -> Iterator[None]:
+    """Let no test go the way to object stores that another one took."""
+    access.use(Access())
+    yield
+    access.use(Access())
 
 
 @pytest.fixture(scope="session")

@@ -225,10 +225,14 @@ class _Writer:
     def discard(self) -> None:
         """Delete what was written."""
         # A disk that is full does not take the end of a file either.
-        with suppress(OSError):
-            if self._open and self._file and isinstance(self._folder, Path):
-                self._open.close()
-                self._file.close()
+        # An object that is not closed is not put.
+        if isinstance(self._folder, Path):
+            with suppress(OSError):
+                if self._open:
+                    self._open.close()
+            with suppress(OSError):
+                if self._file:
+                    self._file.close()
         for path in self._begun:
             with suppress(OSError):
                 path.unlink(missing_ok=True)

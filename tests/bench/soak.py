@@ -25,6 +25,7 @@ from typing import Any
 
 from conf.lake import LakePaths, create_lake
 from tests.bench.wave import wave
+from tests.places import local
 from tests.spark.ledger import assert_complete
 
 FLAT = 1.2
@@ -334,7 +335,7 @@ def _print(samples: Sequence[Sample], batches: int) -> None:
 
 
 def _print_sizes(lake: LakePaths) -> None:
-    for folder in sorted(each for each in lake.root.iterdir() if each.is_dir()):
+    for folder in sorted(each for each in local(lake.root).iterdir() if each.is_dir()):
         files = [each for each in folder.rglob("*") if each.is_file()]
         print(f"  {folder.name:12} {len(files):6,} files {sum(each.stat().st_size for each in files) / 1e6:8.1f} MB")
 

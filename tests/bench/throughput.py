@@ -33,6 +33,7 @@ from streaming.listing import FolderListing
 from streaming.progress import micro_batch
 from streaming.worker import Work
 from tests.bench.wave import wave
+from tests.places import local
 
 CORES = min(2, os.cpu_count() or 1)
 PIXEL_LIMIT = 80_000_000
@@ -139,7 +140,7 @@ def _raw(featurizer: Featurizer, pictures: list[Path]) -> float:
 
 def _loop(featurizer: Featurizer, share: list[Path], ready: Any, start: Any) -> None:
     preparation = featurizer.manifest.backbone.preparation
-    runtime = Runtime(featurizer.model, featurizer.manifest.backbone, featurizer.width)
+    runtime = Runtime(local(featurizer.model), featurizer.manifest.backbone, featurizer.width)
     for path in share[:20]:
         runtime(decode(path.read_bytes(), preparation, PIXEL_LIMIT).pixels)
     ready.release()

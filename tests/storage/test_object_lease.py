@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from conf import lease, lease_record
+from conf import lease
 from conf.errors import LakeError, LeaseLost
-from conf.lease import Fence
+from conf.lease import Fence, record
 from conf.objects import ObjectPath
 from tests.storage.cloud import Cloud
 
 _PROGRAM = """
     import sys
     from conf import lease
+    from conf.errors import LeaseLost
     from conf.objects import ObjectPath
     try:
         with lease.hold(ObjectPath(sys.argv[1]), seconds=float(sys.argv[2])) as held:
@@ -24,7 +25,7 @@ _PROGRAM = """
             for line in sys.stdin:
                 held.check()
                 print("sure", flush=True)
-    except lease.LeaseLost as error:
+    except LeaseLost as error:
         print(f"lost: {error}", flush=True)
 """
 
@@ -76,16 +77,16 @@ def test_a_lease_in_a_bucket_is_taken_renewed_and_released(place: ObjectPath) ->
 
 def test_the_store_refuses_whoever_comes_second(place: ObjectPath) -> None:
     """Where none is, where another version is, and where it is gone: what is seen then is what stands there."""
-    first, second = (lease_record.new("stream", 60) for _ in range(2))
-    seen = lease_record.write(place, first)
+    first, second = (record.new("stream", 60) for _ in range(2))
+    seen = record.write(place, first)
     assert seen is not None
-    assert lease_record.write(place, second) == seen
-    renewed = lease_record.write(place, first.renew(), seen.version)
+    assert record.write(place, second) == seen
+    renewed = record.write(place, first.renew(), seen.version)
     assert renewed is not None
     assert renewed.version != seen.version
-    assert lease_record.write(place, second, seen.version) == renewed
+    assert record.write(place, second, seen.version) == renewed
     place.unlink()
-    assert lease_record.write(place, second, renewed.version) is None
+    assert record.write(place, second, renewed.version) is None
 
 
 def test_a_live_process_is_not_replaced(place: ObjectPath) -> None:
@@ -115,7 +116,7 @@ def test_a_killed_process_is_replaced_once_its_lease_has_run_out(place: ObjectPa
 def test_a_stopped_process_that_was_replaced_stops_itself_when_it_wakes(place: ObjectPath) -> None:
     """Its check, and those of its workers, say who holds the lease now."""
     with other_process(place, seconds=1) as process:
-        seen = lease_record.read(place)
+        seen = record.read(place)
         assert seen is not None
         process.send_signal(signal.SIGSTOP)
         with lease.hold(place, seconds=6) as held:

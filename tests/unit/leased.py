@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from hashlib import md5
 from typing import Any
 
-from conf import lease_record
-from conf.lease_watch import Watch
+from conf.lease import record
+from conf.lease.expiry import Watch
 
 
 @dataclass(eq=False)
@@ -65,7 +65,7 @@ class Store:
 
 def watch(store: Store, clock: Clock) -> Watch:
     """Begin to watch the lease."""
-    return Watch(lambda: lease_record.read(store), clock)
+    return Watch(lambda: record.read(store), clock)
 
 
 def unanswered(call: Callable[[], Any]) -> None:

@@ -260,7 +260,7 @@ class TestStores:
 
     def test_what_cannot_be_set_up_is_said(self, bucket: str) -> None:
         """In one line, with the place."""
-        with pytest.raises(StorageError, match=f"az://{bucket} cannot be reached: .*Account must be specified"):
+        with pytest.raises(UsageError, match=f"az://{bucket}: .*Account must be specified: say .*AZURE_STORAGE_ACCOUNT_NAME"):
             access.store("az", bucket, Access())
 
 
@@ -293,7 +293,7 @@ class TestCredentials:
         """Not met as a refusal later."""
         (tmp_path / "config").write_text("[default]\nregion = eu-north-1\n")
         monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-        with pytest.raises(StorageError, match=f"s3://{bucket} cannot be reached"):
+        with pytest.raises(UsageError, match=f"s3://{bucket}: .*AWS_PROFILE"):
             s3_store(bucket)
 
     def test_anonymous_asks_for_none(self, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from conf import folder_lease, lease, lease_record, object_lease
+from conf import lease
 from conf.errors import LakeError, LeaseLost, StorageError
 from conf.lake import LakePaths
+from conf.lease import folder, objects, record
 from conf.tables import ARRIVALS, FEATURES
 from streaming.arrivals import Arrivals
 from streaming.commands import execution, inbox, requests
@@ -168,8 +169,8 @@ def test_a_driver_that_ends_meanwhile_is_stepped_in_for(orchard: Orchard) -> Non
 def test_a_driver_that_is_quicker_to_the_lease_is_waited_for(orchard: Orchard, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between looking and taking somebody else may take it."""
     looks = iter([None])
-    holder = folder_lease.holder
-    monkeypatch.setattr("conf.folder_lease.holder", lambda path: next(looks, holder(path)))
+    holder = folder.holder
+    monkeypatch.setattr("conf.lease.folder.holder", lambda path: next(looks, holder(path)))
     with lease.hold(orchard.paths.lease("stream")):
         assert carry_out(orchard, requests.upkeep()) is None
 
@@ -179,7 +180,7 @@ def test_a_killed_drivers_lease_in_a_store_is_taken_once_it_has_run_out(
 ) -> None:
     """Such a lease is not released with its process: the command watches it while it waits for an answer."""
     place = Store()
-    lease_record.write(place, lease_record.new("stream", seconds=0.05))
+    record.write(place, record.new("stream", seconds=0.05))
     monkeypatch.setattr(LakePaths, "lease", lambda paths, leg: place)
     looks = itertools.count()
     answer = execution.carry_out(
@@ -199,7 +200,7 @@ def test_a_live_drivers_lease_in_a_store_is_left_to_it(orchard: Orchard, monkeyp
     """It is renewed between any two looks."""
     place = Store()
     monkeypatch.setattr(LakePaths, "lease", lambda paths, leg: place)
-    with object_lease.hold(place) as driver:
+    with objects.hold(place) as driver:
         assert carry_out(orchard, requests.upkeep(), driver.renew) is None
 
 
@@ -214,7 +215,7 @@ def test_a_command_that_was_replaced_executes_no_more(orchard: Orchard, monkeypa
         executed.append(request)
         # Somebody has broken the lease, and the thread that would notice is as stopped as the rest.
         place.content = None
-        monkeypatch.setattr("conf.object_lease.ObjectLease.sure", False)
+        monkeypatch.setattr("conf.lease.objects.ObjectLease.sure", False)
         return Answer("done")
 
     with pytest.raises(LeaseLost, match="was deleted"):

@@ -20,7 +20,7 @@ from conf.lease import hold, holder
 @pytest.fixture(autouse=True)
 def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Spare the tests the pauses between tries."""
-    monkeypatch.setattr("conf.folder_lease.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("conf.lease.folder.time.sleep", lambda seconds: None)
 
 
 @pytest.fixture
@@ -143,6 +143,6 @@ def test_a_reader_that_looks_for_an_instant_does_not_refuse_a_holder(
             pauses.append(seconds)
             fcntl.flock(reader, fcntl.LOCK_UN)
 
-        monkeypatch.setattr("conf.folder_lease.time.sleep", release)
+        monkeypatch.setattr("conf.lease.folder.time.sleep", release)
         with hold(path):
             assert pauses == [0.1]

@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 
-from conf import lease_record
 from conf.errors import LakeError, LeaseLost, LeaseUnsure, StorageError
-from conf.lease import holder
-from conf.object_lease import ObjectLease, attempt, hold
+from conf.lease import holder, record
+from conf.lease.objects import ObjectLease, attempt, hold
 from tests.unit.leased import Clock, Store, answer_lost, effect_unknown, slow, unanswered, watch
 
 
@@ -91,7 +90,7 @@ def test_what_has_run_out_is_taken_over(store: Store, clock: Clock, caplog: pyte
     """Unchanged for its own seconds on the watcher's clock; the log names the former holder."""
     caplog.set_level(logging.WARNING, "verger")
     taken(store, clock)
-    former = lease_record.read(store)
+    former = record.read(store)
     assert former is not None
     with held(store, clock, seconds=6) as lease:
         assert 1060 <= clock.now < 1061
@@ -259,11 +258,11 @@ def test_a_lost_answer_is_no_loss(later: bool, store: Store, clock: Clock) -> No
 def test_an_older_renewal_that_took_effect_late_does_not_count_as_this_one(store: Store, clock: Clock) -> None:
     """Others have counted from it: only a put of its own renews the lease."""
     lease = taken(store, clock)
-    before = lease_record.read(store)
+    before = record.read(store)
     assert before is not None
     store.content = before.record.renew().to_bytes()
     lease.renew()
-    after = lease_record.read(store)
+    after = record.read(store)
     assert after is not None
     assert after.record.renewals > before.record.renewals
     lease.fence.check()
@@ -276,7 +275,7 @@ def test_no_record_comes_twice(store: Store, clock: Clock) -> None:
     with contextlib.suppress(StorageError):
         lease.renew()
     lease.renew()
-    found = lease_record.read(store)
+    found = record.read(store)
     assert found is not None
     assert found.record.renewals == 2
 

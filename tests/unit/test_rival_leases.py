@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from conf.errors import LeaseLost, StorageError
-from conf.object_lease import ObjectLease, attempt
+from conf.lease.objects import ObjectLease, attempt
 from tests.unit.leased import Clock, Store, effect_unknown, slow, unanswered, watch
 
 

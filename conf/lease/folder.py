@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conf.errors import LakeError
-from conf.lease_record import Record
+from conf.lease.record import Record
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """One writing driver per leg of a lake in an object store: an object that its holder puts anew every few seconds.
 
 It is put only where it is absent, released or still the version that was seen last, so of two that try one gets it. The
-holder is sure of it for two thirds of the seconds that others wait for a sign of life (`conf.lease_watch`), counted
+holder is sure of it for two thirds of the seconds that others wait for a sign of life (`conf.lease.expiry`), counted
 from before it asked for the renewal: a process that was stopped knows, once it wakes, that it may have been replaced.
 """
 
@@ -16,8 +16,8 @@ from threading import Event, Lock, Thread
 from conf import access
 from conf.access import Access
 from conf.errors import LakeError, LeaseLost, LeaseUnsure, StorageError
-from conf.lease_record import SECONDS, Record, Seen, Versioned, new, read, write
-from conf.lease_watch import Clock, Watch, elapsed
+from conf.lease.expiry import Clock, Watch, elapsed
+from conf.lease.record import SECONDS, Record, Seen, Versioned, new, read, write
 from conf.logs import fields, logger
 
 _SURE, _RENEWED_EVERY, _LOOKED_EVERY = 2 / 3, 1 / 6, 1 / 30

@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from conf import folder_lease, lease_record, object_lease
-from conf.lease_record import SECONDS, Record, Seen, Versioned
-from conf.lease_watch import Watch
-from conf.object_lease import Fence
+from conf.lease import folder, objects, record
+from conf.lease.expiry import Watch
+from conf.lease.objects import Fence
+from conf.lease.record import SECONDS, Record, Seen, Versioned
 
 __all__ = ["Fence", "Lease", "Watch", "hold", "holder", "watch"]
 
@@ -73,8 +73,8 @@ def hold(
         The store does not answer.
     """
     if isinstance(place, Path):
-        return folder_lease.hold(place)
-    return object_lease.hold(place, watch, seconds=seconds, say=say, on_lost=on_lost, sleep=sleep)
+        return folder.hold(place)
+    return objects.hold(place, watch, seconds=seconds, say=say, on_lost=on_lost, sleep=sleep)
 
 
 def holder(place: Path | Versioned) -> dict[str, str | int | float] | None:
@@ -91,8 +91,8 @@ def holder(place: Path | Versioned) -> dict[str, str | int | float] | None:
         The store does not answer.
     """
     if isinstance(place, Path):
-        return folder_lease.holder(place)
-    found = lease_record.read(place)
+        return folder.holder(place)
+    found = record.read(place)
     if found is None or found.record.released:
         return None
     return {name: getattr(found.record, name) for name in ("pid", "host", "since", "renewed", "seconds")}
@@ -105,7 +105,7 @@ def watch(place: Path | Versioned) -> Watch:
 
 def _look(place: Path | Versioned) -> Seen | None:
     if not isinstance(place, Path):
-        return lease_record.read(place)
-    found = folder_lease.holder(place)
+        return record.read(place)
+    found = folder.holder(place)
     # A lock is never held by nobody.
     return None if found is None else Seen(replace(Record.of(found), seconds=math.inf), "")

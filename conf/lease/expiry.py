@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from conf.lease_record import Seen
+from conf.lease.record import Seen
 
 Clock = Callable[[], float]
 
