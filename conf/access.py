@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from conf.errors import StorageError, UsageError, first_line
+from conf.errors import StorageError, UsageError, VergerError, first_line
 from conf.retrying import RETRIED
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ class Access:
 
     def to(self, bucket: str) -> Access:
         """Return the same with everything settled that this process knows or can ask for, for one bucket of S3."""
-        return replace(self, endpoint=self.url, region=self.region or _region(self, bucket))
+        told = self.region or ((_told_region() or _DEFAULT_REGION) if self.url else "")
+        return replace(self, endpoint=self.url, region=told or _region(bucket, self.whose))
 
 
 _current = Access()
@@ -83,7 +84,6 @@ def scheme_of(place: str) -> str:
     return scheme if scheme in SCHEMES else ""
 
 
-@functools.cache
 def store(scheme: str, bucket: str, access: Access) -> ObjectStore:
     """Return the store of a bucket or container; its calls are not repeated by themselves (`conf.retrying` does).
 
@@ -92,6 +92,11 @@ def store(scheme: str, bucket: str, access: Access) -> ObjectStore:
     UsageError
         What is needed to reach it is not said anywhere.
     """
+    return _store(scheme, bucket, access.to(bucket) if scheme == "s3" else access)
+
+
+@functools.cache
+def _store(scheme: str, bucket: str, access: Access) -> ObjectStore:
     from obstore import exceptions
     from obstore.store import AzureStore, GCSStore, S3Store
 
@@ -102,11 +107,22 @@ def store(scheme: str, bucket: str, access: Access) -> ObjectStore:
             return GCSStore(bucket, client_options=client, retry_config=once, skip_signature=access.whose != "own")
         if scheme == "az":
             return AzureStore(bucket, client_options=client, retry_config=once, skip_signature=access.whose != "own")
-        return S3Store(bucket, client_options=client, retry_config=once, **_s3(access.to(bucket)))
+        return S3Store(bucket, client_options=client, retry_config=once, **_s3(access))
     except (exceptions.BaseError, ValueError, OSError) as error:
-        raise UsageError(
-            f"{scheme}://{bucket}: {first_line(error)}: say in the environment how it is reached ({_TOLD_BY[scheme]})"
-        ) from error
+        raise UsageError(_unsaid(f"{scheme}://{bucket}", error, scheme)) from error
+
+
+def unanswered(place: str, error: Exception) -> VergerError:
+    """Return what an error of boto3 that is no answer means: credentials that nobody has given, or an outage."""
+    from botocore.exceptions import NoCredentialsError, PartialCredentialsError, ProfileNotFound
+
+    if isinstance(error, NoCredentialsError | PartialCredentialsError | ProfileNotFound):
+        return UsageError(_unsaid(place, error, "s3"))
+    return StorageError(f"{place} does not answer: {first_line(error)}")
+
+
+def _unsaid(place: str, error: Exception, scheme: str) -> str:
+    return f"{place}: {first_line(error)}: say in the environment how it is reached ({_TOLD_BY[scheme]})"
 
 
 def _s3(access: Access) -> dict[str, Any]:
@@ -191,19 +207,19 @@ def _told_region() -> str:
 
 
 @functools.cache
-def _region(access: Access, bucket: str) -> str:
-    """Return the region of a bucket: what the environment says of an endpoint's, else what S3 says of its own."""
-    if access.url:
-        return _told_region() or _DEFAULT_REGION
+def _region(bucket: str, whose: Whose) -> str:
+    """Return the region of a bucket, as S3 itself says."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        headers = client("s3", access).head_bucket(Bucket=bucket)["ResponseMetadata"]["HTTPHeaders"]
+        headers = client("s3", Access(region=_DEFAULT_REGION)).head_bucket(Bucket=bucket)["ResponseMetadata"][
+            "HTTPHeaders"
+        ]
     except ClientError as error:
         # Also a refusal names it.
         headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     except BotoCoreError as error:
-        raise StorageError(f"s3://{bucket} cannot be reached: {first_line(error)}") from error
+        raise unanswered(f"s3://{bucket}", error) from error
     return str(headers.get("x-amz-bucket-region") or _told_region() or _DEFAULT_REGION)
 
 

@@ -6,8 +6,8 @@ Where notifications tell of new pictures, a listing now and then finds what they
 
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
@@ -48,6 +48,14 @@ class Notices(Protocol):
         """Return how many events have been passed over since the start, by why."""
 
 
+@dataclass(frozen=True)
+class _Slice:
+    """Some of what a listing shows, and whether that is the last of it."""
+
+    found: list[Found]
+    last: bool
+
+
 class Discovery:
     """Polls the landing and appends what is new.
 
@@ -83,6 +91,7 @@ class Discovery:
         self._reconcile = reconcile
         self._monotonic = monotonic
         self._under_way: Iterator[Found] | None = None
+        self._slice: _Slice | None = None
         self._next_listing = monotonic()
         self._sighting = Sighting()
         self._names: frozenset[str] = frozenset()
@@ -140,32 +149,34 @@ class Discovery:
             if self._notices and self._monotonic() < self._next_listing:
                 return 0
             self._under_way, self._held = self._listing.poll(), Counter()
-        try:
-            return self._listed(self._under_way, rows_per_file)
-        except BaseException:
-            # The next poll begins anew, with what it finds then.
-            self._under_way = None
-            raise
-
-    def _listed(self, under_way: Iterator[Found], rows_per_file: int) -> int:
-        ended = False
-
-        def some() -> Generator[Found, None, None]:
-            nonlocal ended
-            until = self._monotonic() + _SLICE_SECONDS
-            while not ended and self._monotonic() < until:
-                chunk = list(islice(under_way, _CHUNK))
-                ended = len(chunk) < _CHUNK
-                yield from chunk
-
-        with closing(some()) as slice_:
-            new = self._append(slice_, "listing", rows_per_file, self._held)
-        if ended:
+        if self._slice is None:
+            try:
+                self._slice = self._next_slice(self._under_way)
+            except BaseException:
+                # The next poll begins anew, with what it finds then.
+                self._under_way = None
+                raise
+        held: Counter[str] = Counter()
+        # Where the table does not answer, the slice is kept: a long listing need not begin anew.
+        new = self._append(iter(self._slice.found), "listing", rows_per_file, held)
+        self._held += held
+        if self._slice.last:
             self._under_way = None
             self._next_listing = self._monotonic() + self._reconcile
             sighting = self._listing.sighting()
             self._sighting = Sighting(sighting.passed_over + self._held, sighting.young)
+        self._slice = None
         return new
+
+    def _next_slice(self, under_way: Iterator[Found]) -> _Slice:
+        found: list[Found] = []
+        until = self._monotonic() + _SLICE_SECONDS
+        while True:
+            chunk = list(islice(under_way, _CHUNK))
+            found += chunk
+            last = len(chunk) < _CHUNK
+            if last or self._monotonic() >= until:
+                return _Slice(found, last)
 
     def _append(self, found: Iterator[Found], route: str, rows_per_file: int, held: Counter[str]) -> int:
         def forgotten(uri: str) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from conf import access
 from conf.access import Access
-from conf.errors import StorageError, first_line
+from conf.errors import StorageError
 from conf.objects import addressable, passing, said
 from conf.retrying import persistently
 from streaming.listing import Found
@@ -80,7 +80,7 @@ class Heads:
                 return None
             raise refused(f"s3://{self._bucket}", error.response) from error
         except BotoCoreError as error:
-            raise self._silent(error) from error
+            raise access.unanswered(f"the landing s3://{self._bucket}", error) from error
         listed = Listed(key, meta["ETag"], meta["LastModified"], meta["ContentLength"])
         return found("s3", self._bucket, listed, meta.get("VersionId"))
 
@@ -93,10 +93,7 @@ class Heads:
         except ClientError as error:
             raise refused(f"s3://{self._bucket}", error.response) from error
         except BotoCoreError as error:
-            raise self._silent(error) from error
+            raise access.unanswered(f"the landing s3://{self._bucket}", error) from error
         same = [each for each in page.get("Contents", ()) if each["Key"] == key]
         listed = [Listed(key, each["ETag"], each["LastModified"], each["Size"]) for each in same]
         return found("s3", self._bucket, listed[0]) if listed else None
-
-    def _silent(self, error: Exception) -> StorageError:
-        return StorageError(f"the landing s3://{self._bucket} does not answer: {first_line(error)}")

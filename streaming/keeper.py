@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 _TICK = 0.2
 # With no reason known, the checkpoint may be what fails; beyond the second number nothing that we know of helps.
 _DISTRUST_AFTER, _TRIES = 3, 8
-_TRIES_ONCE = 5
 _MOST_CAUSES = 10
 # Micro-batches after which the keeper looks whether their small files are worth merging.
 _COMPACT_EVERY = 25
@@ -57,6 +56,8 @@ class Keeper:
         Seconds until the first audit.
     check
         Raises where this process must write no more; called before it does.
+    tries_once
+        The most tries in a row of a query that is to end once all is drained.
     backoff
         The waits between tries.
     """
@@ -71,6 +72,7 @@ class Keeper:
         audited: Callable[[], None] = lambda: None,
         audit_in: float | None = None,
         check: Callable[[], None] = lambda: None,
+        tries_once: int = 3,
         backoff: Backoff | None = None,
     ) -> None:
         self.featurizer = pipeline.featurizer
@@ -80,6 +82,7 @@ class Keeper:
         self._audit_every = audit_every
         self._audited = audited
         self._check = check
+        self._tries_once = tries_once
         self._next_audit = time.monotonic() + (audit_every if audit_in is None else audit_in)
         self._backoff = backoff or Backoff()
         self._halt, self._pausing, self._idle = Event(), Event(), Event()
@@ -247,7 +250,7 @@ class Keeper:
         text = f"{type(failure).__name__}: {failure}"
         what, reason = fate(text), telling_line(str(failure))
         tries = self._backoff.tries + 1
-        most = _TRIES_ONCE if self._once else None if what is Fate.WAIT else _TRIES
+        most = self._tries_once if self._once else None if what is Fate.WAIT else _TRIES
         if what is Fate.END or (most is not None and tries >= most):
             after = f" {tries} times" if tries > 1 else ""
             raise StreamError(f"the query failed{after}: {reason}; the next run goes on where it was")

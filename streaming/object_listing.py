@@ -8,7 +8,7 @@ from typing import Any
 
 from conf import access
 from conf.access import Access
-from conf.errors import DeniedError, LandingError, StorageError, VergerError, first_line
+from conf.errors import DeniedError, LandingError, StorageError, VergerError
 from conf.objects import said
 from conf.uris import key_of, object_uri
 from streaming.landing import Kind, NameRule
@@ -127,7 +127,7 @@ def _s3_pages(bucket: str, prefix: str, way: Access) -> Iterator[Sequence[Listed
     except ClientError as error:
         raise refused(f"s3://{bucket}", error.response) from error
     except BotoCoreError as error:
-        raise StorageError(f"the landing s3://{bucket} does not answer: {first_line(error)}") from error
+        raise access.unanswered(f"the landing s3://{bucket}", error) from error
 
 
 def refused(bucket: str, response: dict[str, Any]) -> VergerError:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from conf import access
 from conf.access import Access
-from conf.errors import DeniedError, LandingError, StorageError, UsageError, VergerError, first_line
+from conf.errors import DeniedError, LandingError, StorageError, UsageError, VergerError
 
 _T = TypeVar("_T")
 _BATCH = 10
@@ -177,7 +177,7 @@ def _translated(url: str) -> Iterator[None]:
     except ClientError as error:
         raise _refused(url, error.response.get("Error", {})) from error
     except BotoCoreError as error:
-        raise StorageError(f"--queue {url} does not answer: {first_line(error)}") from error
+        raise access.unanswered(f"--queue {url}", error) from error
 
 
 def _refused(url: str, said: Mapping[str, Any]) -> VergerError:

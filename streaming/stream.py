@@ -49,6 +49,8 @@ _REQUESTS_EVERY = (1.0, 5.0)
 _REPORT_EVERY = (2.0, 15.0)
 _TRIGGER = (1.0, 3.0)
 _PATIENCE = 8
+# Of a query of a run that ends once all is drained.
+_TRIES_ONCE = (3, 6)
 _UNSURE = 5.0
 _RETRIES_EVERY = 30.0
 
@@ -210,7 +212,7 @@ class _Leg:
     def patiently(self, step: Callable[[], None]) -> None:
         """Repeat a step that an object store prevents for now; what a folder prevents is raised at once."""
         backoff = Backoff(first=0.5, cap=30.0)
-        while not self._stop.is_set():
+        while True:
             try:
                 step()
             except (StorageError, LeaseUnsure, DeltaError, OSError, PySparkException) as error:
@@ -219,7 +221,8 @@ class _Leg:
                 logger().warning("an object store does not answer as it should", extra=fields(error=first_line(error)))
             else:
                 return
-            self._stop.wait(backoff.next())
+            if self._stop.wait(backoff.next()):
+                return
 
     def stream(self, spark: "SparkSession") -> None:
         """Run the queries, and everything else beside them, until the end."""
@@ -284,6 +287,7 @@ class _Leg:
             audit_in=_left(self._settings.audit, standing.audited_at),
             audited=audited,
             check=self._held.check,
+            tries_once=_TRIES_ONCE[self._remote],
         )
 
     def _pipeline(self, spark: "SparkSession", featurizer: Featurizer) -> Pipeline:

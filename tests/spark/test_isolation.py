@@ -124,7 +124,9 @@ def test_slow_pictures_are_no_hang(
 class DeadlyStorage:
     """A storage whose client crashes."""
 
-    def read(self, uri: str, e_tag: str, byte_limit: int) -> bytes:
+    ahead: int = 1
+
+    def read(self, uri: str, e_tag: str, size: int, byte_limit: int) -> bytes:
         """Crash."""
         os.kill(os.getpid(), signal.SIGSEGV)
         return b""

@@ -21,7 +21,7 @@ from conf.lake import LakePaths
 from conf.settings import Settings
 from conf.tables import ARRIVALS, FEATURES
 from conf.uris import uri_of
-from streaming import stream
+from streaming import stream, zone
 from streaming.arrivals import Arrivals
 from streaming.backbones.runtime import Runtime
 from streaming.backbones.shelf import Compiled
@@ -163,10 +163,12 @@ def test_an_overwritten_picture_has_its_newest_outcome(run: Run, landing: Path, 
 class Outage:
     """A landing that fails, as a network does."""
 
+    ahead = 1
+
     def __init__(self, root: str) -> None:
         self.root = root
 
-    def read(self, uri: str, e_tag: str, byte_limit: int) -> bytes:
+    def read(self, uri: str, e_tag: str, size: int, byte_limit: int) -> bytes:
         """Fail as the world does."""
         raise StorageError("the network is down")
 
@@ -176,7 +178,7 @@ def test_the_worlds_fault_ends_the_run_and_rejects_nothing(
 ) -> None:
     """While the landing fails no row is written; afterwards every picture gets its features."""
     with monkeypatch.context() as broken:
-        broken.setattr(stream, "FolderStorage", Outage)
+        broken.setattr(zone, "FolderStorage", Outage)
         with pytest.raises(StreamError, match="the network is down"):
             run()
     assert batch_sizes(lake) == []
@@ -213,7 +215,7 @@ def test_the_tables_stay_readable_by_others(run: Run, lake: LakePaths) -> None:
     [
         ({"landing": "/nonexistent/landing"}, LandingError, "does not exist"),
         ({"landing": ""}, UsageError, "--landing is missing"),
-        ({"landing": "s3://bucket/prefix"}, UsageError, "s3:// is not supported"),
+        ({"landing": "ftp://host/prefix"}, UsageError, "ftp:// is not supported"),
         ({"backbone": ("alexnet",)}, UsageError, "--backbone alexnet"),
         ({"label": "(unclosed"}, UsageError, "--label"),
         ({"spark_conf": "nonsense"}, UsageError, "spark_conf"),

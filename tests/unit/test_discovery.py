@@ -239,6 +239,25 @@ class TestSlices:
         assert (landing.begun, landing.ended) == (2, 1)
         assert names(place) == expected
 
+    def test_a_slice_that_cannot_arrive_is_kept(
+        self, place: str, stones: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A long listing does not begin anew because the table did not answer once."""
+        clock = Clock()
+        landing = Landing(clock, [f"{number:04}" for number in range(2500)], moment=0.0021)
+        discovery = Discovery(landing, Arrivals(place), stones, monotonic=clock)
+        discovery.poll(rows_per_file=10_000)
+        with monkeypatch.context() as broken:
+            broken.setattr(Arrivals, "_append", refuse)
+            for _ in range(2):
+                with pytest.raises(StorageError, match="no space"):
+                    discovery.poll(rows_per_file=10_000)
+                assert discovery.unfinished
+        while discovery.unfinished:
+            discovery.poll(rows_per_file=10_000)
+        assert landing.begun == 1
+        assert names(place) == landing.names
+
 
 class TestNotices:
     """Notices tell of pictures; listings find what they have missed."""

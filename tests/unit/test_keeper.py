@@ -222,7 +222,7 @@ def test_drained_once_an_outage_ends_after_a_few_tries() -> None:
     orders = Orders(*[StorageError("the network is down") for _ in range(9)])
     kept = ended(keeper(orders, once=True))
     assert isinstance(kept.error, StreamError)
-    assert orders.calls.count("start since None") == 5
+    assert orders.calls.count("start since None") == 3
 
 
 def test_a_pause_stops_the_query_and_a_new_one_goes_on_after_it(running: Callable[[Keeper], Keeper]) -> None:
