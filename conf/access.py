@@ -212,9 +212,8 @@ def _region(bucket: str, whose: Whose) -> str:
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        headers = client("s3", Access(region=_DEFAULT_REGION)).head_bucket(Bucket=bucket)["ResponseMetadata"][
-            "HTTPHeaders"
-        ]
+        anywhere = client("s3", Access(region=_DEFAULT_REGION, whose=whose))
+        headers = anywhere.head_bucket(Bucket=bucket)["ResponseMetadata"]["HTTPHeaders"]
     except ClientError as error:
         # Also a refusal names it.
         headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})

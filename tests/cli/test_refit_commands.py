@@ -123,7 +123,8 @@ def refitting(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("moment", ["placing", pytest.param("finding the axes", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("moment", ["placing", "finding the axes"])
 def test_a_refit_that_is_killed_leaves_the_former_publication(moment: str, field: Field, tmp_path: Path) -> None:
     """Whole; the next refit goes on as if nothing had been."""
     before = published(field.paths, ONE)

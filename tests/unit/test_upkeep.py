@@ -39,22 +39,28 @@ def age(place: str, pattern: str, days: float) -> None:
         os.utime(path, (stamp, stamp))
 
 
+@pytest.fixture(autouse=True)
+def _ten_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let ten files be worth a commit: a hundred take seconds to write."""
+    monkeypatch.setattr(upkeep, "_FEW_FILES", 10)
+
+
 class TestCompact:
     """Small files become few, none with more rows than the bound."""
 
     def test_no_file_holds_more_rows_than_the_bound(self, orchard: Orchard, place: str) -> None:
         """Also beside large files, which hold more rows per byte; again and again until nothing is small."""
         orchard.arrive(*(f"file:///large/{number:06}" for number in range(2000)))
-        for number in range(120):
+        for number in range(12):
             orchard.arrive(f"file:///small/{number}")
         before = orchard.uris(ARRIVALS)
-        assert upkeep.compact_rows(place, 50) == 120
-        assert sizes(place) == [20, 50, 50, 2000]
+        assert upkeep.compact_rows(place, 5) == 12
+        assert sizes(place) == [2, 5, 5, 2000]
         assert sorted(orchard.uris(ARRIVALS)) == sorted(before)
 
     def test_a_few_small_files_are_left(self, orchard: Orchard, place: str) -> None:
         """They are not worth a commit."""
-        for number in range(20):
+        for number in range(4):
             orchard.arrive(f"file:///{number}")
         version = DeltaTable(place).version()
         assert upkeep.compact_rows(place, 50) == 0
@@ -66,7 +72,7 @@ class TestCompact:
 
     def test_it_is_no_change_of_data(self, orchard: Orchard, place: str) -> None:
         """What reads the table as a stream sees nothing."""
-        for number in range(100):
+        for number in range(10):
             orchard.arrive(f"file:///{number}")
         upkeep.compact_rows(place, 5000)
         (log,) = Path(place, "_delta_log").glob(f"{DeltaTable(place).version():020}.json")
@@ -76,19 +82,19 @@ class TestCompact:
     def test_an_append_meanwhile_stays(self, orchard: Orchard, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
         """The writer's handle may be older than the compaction, too."""
         writer = DeltaTable(place)
-        for number in range(100):
+        for number in range(10):
             orchard.arrive(f"file:///{number}")
         opened = DeltaTable(place)
         row = opened.to_pyarrow_table().slice(0, 1)
         write_deltalake(place, row, mode="append")
         monkeypatch.setattr(upkeep, "open_table", lambda place: opened)
-        assert upkeep.compact_rows(place, 5000) == 100
+        assert upkeep.compact_rows(place, 5000) == 10
         write_deltalake(writer, row, mode="append")
-        assert DeltaTable(place).to_pyarrow_table().num_rows == 102
+        assert DeltaTable(place).to_pyarrow_table().num_rows == 12
 
     def test_a_delete_meanwhile_wins(self, orchard: Orchard, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
         """Nothing that was deleted comes back."""
-        for number in range(100):
+        for number in range(10):
             orchard.arrive(f"file:///{number}")
         opened = DeltaTable(place)
         opened.to_pyarrow_table()
@@ -96,7 +102,7 @@ class TestCompact:
         monkeypatch.setattr(upkeep, "open_table", lambda place: opened)
         assert upkeep.compact_rows(place, 5000) == 0
         assert "file:///7" not in orchard.uris(ARRIVALS)
-        assert len(orchard.uris(ARRIVALS)) == 99
+        assert len(orchard.uris(ARRIVALS)) == 9
 
 
 class TestVacuum:
@@ -157,17 +163,17 @@ class TestCompactOfAPartition:
     def test_only_its_own_are_merged(self, orchard: Orchard, place: str) -> None:
         """When they are many; vectors, rows and the change feed stay as they are."""
         features = orchard.paths.table(FEATURES)
-        for number in range(100):
+        for number in range(10):
             orchard.outcome({"uri": f"file:///{number}"}, featurizer=ONE)
         orchard.outcome({"uri": "file:///a"}, {"uri": "file:///b", "rejection": "empty"}, featurizer=OTHER)
         rows, version = orchard.rows(FEATURES), DeltaTable(features).version()
         assert upkeep.compact(features, featurizer=OTHER) == 0
-        assert upkeep.compact(features, featurizer=ONE) == 100
-        assert (sum(sizes(features)), len(sizes(features)) < 5) == (102, True)
+        assert upkeep.compact(features, featurizer=ONE) == 10
+        assert (sum(sizes(features)), len(sizes(features)) < 5) == (12, True)
         assert orchard.rows(FEATURES) == rows
         assert DeltaTable(features).version() == version + 1
         changes = DeltaTable(features).load_cdf(starting_version=1)
-        assert sum(batch.num_rows for batch in changes) == 102
+        assert sum(batch.num_rows for batch in changes) == 12
         assert upkeep.compact(features, featurizer=ONE) == 0
 
 
