@@ -30,14 +30,14 @@ from streaming.clock import Clock
 from streaming.commands import inbox, requests
 from streaming.commands.execution import LEG, execute, needs_pause
 from streaming.crew import Crew
-from streaming.discovery import Discovery
+from streaming.discovery.polling import Discovery
+from streaming.discovery.zone import Zone, zone
 from streaming.keeper import Keeper
 from streaming.landing import labeller
 from streaming.pipeline import Pipeline
 from streaming.progress import MicroBatch, described
 from streaming.totals import Former, ReportFile, Standing, Totals, duration, former
 from streaming.worker import Work
-from streaming.zone import Zone, zone
 
 if TYPE_CHECKING:
     from pyspark import Accumulator

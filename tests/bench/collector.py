@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from conf import access
-from streaming.collector import Collector
-from streaming.heads import Heads
+from streaming.discovery.collector import Collector
+from streaming.discovery.heads import Heads
+from streaming.discovery.sqs import Queue, client_of
 from streaming.landing import parse_skip
-from streaming.sqs import Queue, client_of
 from tests.storage.cloud import Cloud, running
 
 LEAST_PER_SECOND = 1_000

@@ -34,9 +34,9 @@ from streaming.arrivals import Arrivals
 from streaming.backbones.backbone import Fit, parse_backbone
 from streaming.backbones.featurizer import ensure
 from streaming.backbones.shelf import Compiled, save
-from streaming.discovery import Discovery
+from streaming.discovery.folders import FolderListing
+from streaming.discovery.polling import Discovery
 from streaming.landing import parse_skip
-from streaming.listing import FolderListing
 from streaming.progress import micro_batch
 from streaming.totals import Totals
 from tests.bench.lakes import fill

@@ -20,13 +20,13 @@ from urllib.parse import quote_plus
 from conf.access import Access
 from conf.lake import LakePaths, create_lake
 from conf.tables import ARRIVALS
-from streaming import sqs
 from streaming.arrivals import Arrivals
-from streaming.collector import Collector
-from streaming.discovery import Discovery
-from streaming.heads import Heads
+from streaming.discovery import sqs
+from streaming.discovery.buckets import ObjectListing, pages_of
+from streaming.discovery.collector import Collector
+from streaming.discovery.heads import Heads
+from streaming.discovery.polling import Discovery
 from streaming.landing import parse_skip
-from streaming.object_listing import ObjectListing, pages_of
 from tests.bench.lakes import fill
 from tests.storage.cloud import Cloud, running
 

@@ -28,8 +28,8 @@ from streaming.backbones.backbone import parse_backbone
 from streaming.backbones.featurizer import Featurizer, ensure
 from streaming.backbones.runtime import Runtime
 from streaming.decode import decode
+from streaming.discovery.folders import FolderListing
 from streaming.landing import parse_skip
-from streaming.listing import FolderListing
 from streaming.progress import micro_batch
 from streaming.worker import Work
 from tests.bench.wave import wave

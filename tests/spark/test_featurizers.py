@@ -21,8 +21,8 @@ from streaming.backbones.shelf import Compiled, save
 from streaming.commands import errands, requests
 from streaming.commands.selection import select
 from streaming.decode import decode
+from streaming.discovery.folders import FolderListing
 from streaming.landing import NameRule
-from streaming.listing import FolderListing
 from tests.conftest import TINY
 from tests.spark.attended import attended
 from tests.spark.conftest import Run, Sessions

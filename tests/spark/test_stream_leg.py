@@ -21,13 +21,14 @@ from conf.lake import LakePaths
 from conf.settings import Settings
 from conf.tables import ARRIVALS, FEATURES
 from conf.uris import uri_of
-from streaming import stream, zone
+from streaming import stream
 from streaming.arrivals import Arrivals
 from streaming.backbones.runtime import Runtime
 from streaming.backbones.shelf import Compiled
 from streaming.decode import decode
+from streaming.discovery import zone
+from streaming.discovery.folders import FolderListing
 from streaming.landing import NameRule
-from streaming.listing import FolderListing
 from tests.conftest import TINY
 from tests.places import local
 from tests.spark.conftest import Run

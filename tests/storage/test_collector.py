@@ -15,12 +15,12 @@ from conf.access import Access
 from conf.errors import DeniedError, LandingError, StorageError, UsageError
 from conf.logs import NAME, logger
 from conf.uris import object_uri
-from streaming.collector import Collector
-from streaming.heads import Heads, Look
+from streaming.discovery.buckets import ObjectListing, pages_of
+from streaming.discovery.collector import Collector
+from streaming.discovery.folders import Found
+from streaming.discovery.heads import Heads, Look
+from streaming.discovery.sqs import Queue, client_of
 from streaming.landing import parse_skip
-from streaming.listing import Found
-from streaming.object_listing import ObjectListing, pages_of
-from streaming.sqs import Queue, client_of
 from tests.storage.cloud import Cloud, Wrapped
 from tests.storage.faults import Faults
 from tests.storage.proxy import proxying

@@ -13,10 +13,10 @@ from conf.access import Access
 from conf.errors import DeniedError, LandingError, StorageError
 from conf.retrying import RETRIED
 from conf.uris import key_of
-from streaming import object_listing
+from streaming.discovery import buckets
+from streaming.discovery.buckets import Listed, ObjectListing, pages_of
+from streaming.discovery.folders import Found
 from streaming.landing import parse_skip
-from streaming.listing import Found
-from streaming.object_listing import Listed, ObjectListing, pages_of
 from tests.storage.answering import Answer, Request, answering, page, refusal
 from tests.storage.cloud import Cloud
 from tests.storage.proxy import FaultProxy, Faults
@@ -59,7 +59,7 @@ class TestS3:
         """Also names that obstore cannot tell, and wherever one page ends and the next begins."""
         bucket = put(aws, *(f"in/{name}" for name in STRANGE))
         for size in (1, 2, 1000):
-            monkeypatch.setattr(object_listing, "_PAGE", size)
+            monkeypatch.setattr(buckets, "_PAGE", size)
             found = names(listing(f"s3://{bucket}/in").poll())
             assert sorted(found) == sorted(STRANGE)
 
@@ -114,7 +114,7 @@ class TestS3:
         self, proxied: Cloud, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Whoever stops early has not paid for the rest."""
-        monkeypatch.setattr(object_listing, "_PAGE", 2)
+        monkeypatch.setattr(buckets, "_PAGE", 2)
         bucket = put(proxied, *(f"in/{number}.jpg" for number in range(8)))
         before = proxy.counts()["requests"]
         assert names(islice(listing(f"s3://{bucket}/in").poll(), 3)) == ["0.jpg", "1.jpg", "2.jpg"]
@@ -124,7 +124,7 @@ class TestS3:
         self, proxied: Cloud, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Each page is asked for again, and counted; no name is lost or told twice."""
-        monkeypatch.setattr(object_listing, "_PAGE", 2)
+        monkeypatch.setattr(buckets, "_PAGE", 2)
         monkeypatch.setattr("botocore.endpoint.time.sleep", lambda seconds: None)
         expected = [f"{number}.jpg" for number in range(8)]
         bucket = put(proxied, *(f"in/{name}" for name in expected))
@@ -198,7 +198,7 @@ class TestOthers:
         self, scheme: str, memory: MemoryStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """As of S3: with its scheme, encoded, counted where it is no picture, and no neighbour's."""
-        monkeypatch.setattr(object_listing, "_PAGE", 2)
+        monkeypatch.setattr(buckets, "_PAGE", 2)
         pictures = ["in/a%20b+c.jpg", "in/d/e.jpg", "in/ü 🍎.jpg"]
         for key in [*pictures, "in/.f/g.jpg", "in/h.txt", "in-2/i.jpg"]:
             obstore.put(memory, key, b"bytes")
@@ -221,4 +221,4 @@ class TestOthers:
 def test_the_same_version_is_told_the_same_by_any_clock() -> None:
     """A listing gives milliseconds, and quotes around the ETag, where other answers give neither."""
     listed = Listed("in/a.jpg", '"etag"', MORNING + timedelta(milliseconds=999), 3)
-    assert object_listing.found("s3", "bucket", listed) == Found("s3://bucket/in/a.jpg", "etag", MORNING, 3)
+    assert buckets.found("s3", "bucket", listed) == Found("s3://bucket/in/a.jpg", "etag", MORNING, 3)

@@ -13,9 +13,9 @@ from streaming.arrivals import Arrivals
 from streaming.commands import tombstones
 from streaming.commands.selection import Selection, select
 from streaming.commands.tombstones import tombstone
-from streaming.discovery import Discovery
+from streaming.discovery.folders import FolderListing, Found, Sighting
+from streaming.discovery.polling import Discovery
 from streaming.landing import parse_skip
-from streaming.listing import FolderListing, Found, Sighting
 from tests.unit.lakes import MORNING
 
 

@@ -10,8 +10,8 @@ from conf.errors import LandingError, Rejected
 from conf.logs import logger
 from conf.storage import FolderStorage
 from conf.uris import path_of, uri_of
+from streaming.discovery.folders import FolderListing, Found
 from streaming.landing import parse_skip
-from streaming.listing import FolderListing, Found
 
 NOON = 1_800_000_000.0
 
@@ -194,7 +194,7 @@ def test_a_time_that_no_calendar_holds_is_the_latest_one(
         st_mode, st_size = 0o100644, 7
         st_mtime, st_mtime_ns = nanoseconds / 1e9, nanoseconds
 
-    monkeypatch.setattr("streaming.listing._status", lambda entry: Status())
+    monkeypatch.setattr("streaming.discovery.folders._status", lambda entry: Status())
     landing.poll()
     landing.monotonic.now += 2
     (found,) = landing.poll()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from streaming.notifications import Event, Happened, NotUnderstood, events
+from streaming.discovery.notifications import Event, Happened, NotUnderstood, events
 
 APPLE = Event(Happened.CREATED, "orchard", "in/red apple.jpg", "a1")
 TEXT = st.text(max_size=20)

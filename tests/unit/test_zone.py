@@ -11,10 +11,10 @@ from conf.errors import LandingError, UsageError
 from conf.object_storage import ObjectStorage
 from conf.settings import Settings
 from conf.storage import FolderStorage
-from streaming.collector import Collector
-from streaming.listing import FolderListing
-from streaming.object_listing import Listed, ObjectListing, Pages
-from streaming.zone import zone
+from streaming.discovery.buckets import Listed, ObjectListing, Pages
+from streaming.discovery.collector import Collector
+from streaming.discovery.folders import FolderListing
+from streaming.discovery.zone import zone
 from tests.unit.lakes import MORNING
 
 IN_STORE = Settings(landing="s3://bucket/in", skip_extensions="dat")
@@ -43,8 +43,8 @@ def ways(monkeypatch: pytest.MonkeyPatch) -> dict[str, Access]:
             told["read"] = way
             super().__init__(uri, way)
 
-    monkeypatch.setattr("streaming.zone.pages_of", pages_of)
-    monkeypatch.setattr("streaming.zone.ObjectStorage", Told)
+    monkeypatch.setattr("streaming.discovery.zone.pages_of", pages_of)
+    monkeypatch.setattr("streaming.discovery.zone.ObjectStorage", Told)
     return told
 
 

@@ -15,14 +15,14 @@ from conf.lake import Place
 from conf.logs import fields, logger
 from streaming.arrivals import Arrivals
 from streaming.commands import tombstones
-from streaming.listing import Found, Sighting
+from streaming.discovery.folders import Found, Sighting
 
 _SLICE_SECONDS = 2.0
 _CHUNK = 1000
 
 
 class Listing(Protocol):
-    """Lists a landing; see `streaming.listing` and `streaming.object_listing`."""
+    """Lists a landing; see `streaming.discovery.folders` and `streaming.discovery.buckets`."""
 
     def poll(self) -> Iterator[Found]:
         """Begin a listing."""
@@ -32,7 +32,7 @@ class Listing(Protocol):
 
 
 class Notices(Protocol):
-    """Tells of new pictures; see `streaming.collector`."""
+    """Tells of new pictures; see `streaming.discovery.collector`."""
 
     @property
     def full(self) -> bool:

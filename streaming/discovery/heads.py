@@ -12,8 +12,8 @@ from conf.access import Access
 from conf.errors import StorageError
 from conf.objects import addressable, passing, said
 from conf.retrying import persistently
-from streaming.listing import Found
-from streaming.object_listing import Listed, found, refused
+from streaming.discovery.buckets import Listed, found, refused
+from streaming.discovery.folders import Found
 
 Look = Callable[[str], Found | None]
 _LEFT_TO_THE_LISTING = (400, 403, 404, 405)

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 
 from conf import access
 from conf.logs import fields, logger
-from streaming.heads import Look
+from streaming.discovery.buckets import prefix_of
+from streaming.discovery.folders import Found
+from streaming.discovery.heads import Look
+from streaming.discovery.notifications import Event, Happened, NotUnderstood, events
+from streaming.discovery.sqs import Message, Queue
 from streaming.landing import Kind, NameRule
-from streaming.listing import Found
-from streaming.notifications import Event, Happened, NotUnderstood, events
-from streaming.object_listing import prefix_of
-from streaming.sqs import Message, Queue
 
 _WAIT = 1.0
 _EVENTS = 2_000

@@ -11,10 +11,10 @@ from conf.object_storage import ObjectStorage
 from conf.settings import Settings
 from conf.storage import FolderStorage, Storage
 from conf.uris import folder_of, spelled, uri_of
-from streaming.discovery import Listing, Notices
+from streaming.discovery.buckets import ObjectListing, pages_of
+from streaming.discovery.folders import FolderListing
+from streaming.discovery.polling import Listing, Notices
 from streaming.landing import NameRule, parse_skip
-from streaming.listing import FolderListing
-from streaming.object_listing import ObjectListing, pages_of
 
 # Seconds between two looks: listing a bucket is paid for by the page.
 _POLL_FOLDER, _POLL_BUCKET, _POLL_QUEUE = 2.0, 60.0, 0.2
@@ -86,8 +86,8 @@ def _folder(settings: Settings, rule: NameRule) -> Zone:
 
 def _notices(queue: str, landing: str, rule: NameRule, way: Access) -> Notices:
     # Only here: boto3's import takes a quarter of a second.
-    from streaming import sqs
-    from streaming.collector import Collector
-    from streaming.heads import Heads
+    from streaming.discovery import sqs
+    from streaming.discovery.collector import Collector
+    from streaming.discovery.heads import Heads
 
     return Collector(landing, rule, sqs.Queue(queue, sqs.client_of(queue)), Heads(landing, way).look)

@@ -11,8 +11,8 @@ from conf.access import Access
 from conf.errors import DeniedError, LandingError, StorageError, VergerError
 from conf.objects import said
 from conf.uris import key_of, object_uri
+from streaming.discovery.folders import Found, Sighting
 from streaming.landing import Kind, NameRule
-from streaming.listing import Found, Sighting
 
 _PAGE = 1000
 
