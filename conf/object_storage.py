@@ -13,8 +13,9 @@ from obstore import exceptions
 from conf import access
 from conf.access import Access
 from conf.errors import DeniedError, OutageError, Rejected, StorageError
-from conf.objects import addressable, said
+from conf.objects import addressable
 from conf.rejections import Reason
+from conf.store_errors import said
 from conf.uris import key_of
 
 _AHEAD = 16

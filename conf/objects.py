@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -17,20 +17,14 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from conf import access
 from conf.errors import first_line
+from conf.object_files import RangeReader, WholeWriter
 from conf.retrying import persistently
+from conf.store_errors import passing, translated
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 _T = TypeVar("_T")
-# Codes of S3 that come without an exception of their own.
-_LASTING = frozenset(
-    {
-        "NoSuchBucket", "InvalidBucketName", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch",
-        "ExpiredToken", "InvalidToken", "AuthorizationHeaderMalformed", "PermanentRedirect",
-    }
-)  # fmt: skip
-_METADATA = "169.254."
 _READ_AHEAD = 4 << 20
 _PAGE = 1000
 
@@ -216,8 +210,8 @@ class ObjectPath:
     def open(self, mode: str = "rb") -> IO[bytes]:
         """Open the object for reading (`rb`), in ranges, or for writing (`xb`): then it is there once it is closed."""
         if mode == "rb":
-            return io.BufferedReader(_Reader(self), _READ_AHEAD)
-        return _Writer(self)  # type: ignore[return-value]
+            return io.BufferedReader(RangeReader(self.stat().st_size, self.range), _READ_AHEAD)
+        return WholeWriter(self.write_bytes)  # type: ignore[return-value]
 
     def range(self, start: int, length: int) -> bytes:
         """Return some bytes of the object."""
@@ -289,53 +283,6 @@ class ObjectPath:
             return persistently(lambda: call(obstore, store), f"lake {kind}", passing)
 
 
-def passing(error: BaseException) -> bool:
-    """Whether what obstore raises may be gone at the next try: an outage, throttling, a broken connection."""
-    from obstore import exceptions
-
-    lasting = (
-        FileNotFoundError, exceptions.AlreadyExistsError, exceptions.PreconditionError, exceptions.NotModifiedError,
-        exceptions.PermissionDeniedError, exceptions.UnauthenticatedError, exceptions.InvalidPathError,
-        exceptions.NotSupportedError, exceptions.UnknownConfigurationKeyError,
-    )  # fmt: skip
-    if not isinstance(error, exceptions.BaseError | OSError) or isinstance(error, lasting):
-        return False
-    return said(error).partition(":")[0] not in _LASTING
-
-
-@contextmanager
-def translated(uri: str) -> Iterator[None]:
-    """Raise what a file system would raise."""
-    from obstore import exceptions
-
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"{uri} is not there") from error
-    except (exceptions.AlreadyExistsError, exceptions.PreconditionError) as error:
-        raise FileExistsError(f"{uri} is another version, or there already") from error
-    except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
-        raise PermissionError(f"{uri}: access is denied: {said(error)}") from error
-    except exceptions.BaseError as error:
-        text = said(error)
-        # Of a listing these come without an exception of their own.
-        kinds = {"AccessDenied": PermissionError, "NoSuchBucket": FileNotFoundError}
-        raise kinds.get(text.partition(":")[0], OSError)(f"{uri} does not answer: {text}") from error
-
-
-def said(error: BaseException) -> str:
-    """Return what a store said of an error, in one line: its own code and message where it gave them."""
-    text = str(error)
-    if _METADATA in text:
-        return "no credentials: neither the environment nor a role of this machine gives any"
-    code, message = (_between(text, f"<{name}>", f"</{name}>") for name in ("Code", "Message"))
-    return f"{code}: {message}" if code else first_line(error)
-
-
-def _between(text: str, start: str, end: str) -> str:
-    return text.partition(start)[2].partition(end)[0] if start in text else ""
-
-
 def addressable(key: str) -> bool:
     """Whether obstore can name a key of S3: without empty, `.` or `..` segments and control characters."""
     return all(segment not in ("", ".", "..") for segment in key.split("/")) and not any(
@@ -350,63 +297,3 @@ def _prefix(key: str) -> str | None:
 def _status(meta: Any) -> Status:
     modified: datetime = meta["last_modified"]
     return Status(int(meta["size"]), modified.timestamp(), str(meta["e_tag"] or ""))
-
-
-class _Reader(io.RawIOBase):
-    """An object as a file: each read asks for a range."""
-
-    def __init__(self, path: ObjectPath) -> None:
-        self._path, self._size, self._at = path, path.stat().st_size, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        length = max(0, min(len(buffer), self._size - self._at))
-        if length:
-            buffer[:length] = self._path.range(self._at, length)
-            self._at += length
-        return length
-
-
-class _Writer(io.RawIOBase):
-    """An object that is put when it is closed, in parts where it is large; without closing nothing is there."""
-
-    def __init__(self, path: ObjectPath) -> None:
-        self._path, self._content = path, bytearray()
-
-    def writable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return len(self._content)
-
-    def write(self, data: Any) -> int:
-        self._content += data
-        return len(data)
-
-    def close(self) -> None:
-        if not self.closed:
-            super().close()
-            self._path.write_bytes(bytes(self._content))
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        """Put the object, unless the block failed."""
-        if kind is None:
-            self.close()
-        else:
-            super().close()
-
-    def __del__(self) -> None:
-        # A file's would close it: what was given up must not be put.
-        pass

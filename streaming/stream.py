@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from queue import SimpleQueue
 from threading import Event
 from typing import TYPE_CHECKING
 
@@ -17,26 +16,26 @@ from conf.access import Access
 from conf.errors import DeniedError, LakeError, LandingError, LeaseUnsure, StorageError, first_line
 from conf.lake import LakePaths, create_lake, keep_apart
 from conf.logs import fields, logger
-from conf.retrying import RETRIED, Backoff
+from conf.retrying import Backoff
 from conf.session import check_java, on_cluster, parse_spark_conf, session
 from conf.settings import Settings
-from conf.tables import ARRIVALS, FEATURES, add_constraints, count_rows
+from conf.tables import ARRIVALS, FEATURES, add_constraints
 from conf.uris import FILE_SCHEME
-from streaming import sizing, upkeeping
+from streaming import books, sizing, upkeeping
 from streaming.arrivals import Arrivals
 from streaming.backbones import memory
 from streaming.backbones.featurizer import Featurizer, ensure_all, requests_of
+from streaming.books import Books, Report
+from streaming.chores import Chores
 from streaming.clock import Clock
-from streaming.commands import inbox, requests
-from streaming.commands.execution import LEG, execute, needs_pause
+from streaming.commands.execution import LEG
 from streaming.crew import Crew
 from streaming.discovery.polling import Discovery
 from streaming.discovery.zone import Zone, zone
 from streaming.keeper import Keeper
 from streaming.landing import labeller
 from streaming.pipeline import Pipeline
-from streaming.progress import MicroBatch, described
-from streaming.totals import Former, ReportFile, Standing, Totals, duration, former
+from streaming.totals import ReportFile, Totals, duration, former
 from streaming.worker import Work
 
 if TYPE_CHECKING:
@@ -54,7 +53,6 @@ _TRIES_ONCE = (3, 6)
 _UNSURE = 5.0
 _RETRIES_EVERY = 30.0
 
-Report = Callable[[Totals], None]
 Say = Callable[[str], None]
 Sessions = Callable[..., AbstractContextManager["SparkSession"]]
 
@@ -106,7 +104,7 @@ def run(
         if not on_cluster():
             _check_memory(settings, featurizers)
         leg = _Leg(settings, landing, lake, held, featurizers, stop, report, say)
-        leg.take_requests()
+        leg.chores.take_requests()
         leg.patiently(leg.discover)
         drained = settings.once and leg.settle_and_drained()
         if not drained and not stop.is_set():
@@ -114,7 +112,7 @@ def run(
             slots = sizing.slots(_cores(settings), len(featurizers))
             with sessions("verger stream", cores=slots, extra=extra, lake=str(lake.root)) as spark:
                 leg.stream(spark)
-        leg.close()
+        leg.books.close()
         return leg.totals
 
 
@@ -165,7 +163,6 @@ class _Leg:
         self._remote = lake.remote or not landing.uri.startswith(FILE_SCHEME)
         self._featurizers = featurizers
         self._stop = stop
-        self._report = report
         self._say = say
         self._cores = _cores(settings)
         self._arrivals = Arrivals(lake.table(ARRIVALS))
@@ -181,23 +178,28 @@ class _Leg:
             },
             first={"upkeep": _left(settings.upkeep, before.upkeep_at)},
         )
-        self._finished: SimpleQueue[tuple[str, MicroBatch]] = SimpleQueue()
         self._trouble = ""
         self._retried: Accumulator[int] | None = None
-        self._fetched_again = 0
-        self._crew = Crew([])
-        self.totals = Totals(
-            featurizers={each.id: self._standing(each, before) for each in featurizers}, upkeep_at=before.upkeep_at
+        self.books = Books(
+            lake,
+            featurizers,
+            self._cores,
+            before,
+            settings.batch_pictures,
+            ReportFile(lake.report(LEG), {"landing": landing.uri}, _REPORT_EVERY[lake.remote]),
+            report,
+            arrived=lambda: self._discovery.arrived,
+            states=lambda: self.chores.crew.states(),
         )
-        self._count()
-        self._file = ReportFile(lake.report(LEG), {"landing": landing.uri}, _REPORT_EVERY[lake.remote])
+        self.totals = self.books.totals
+        self.chores = Chores(lake, held, settings, self._arrivals, self.books, [each.id for each in featurizers], stop)
 
     def discover(self) -> None:
         """Look at the landing and bring the totals up to date."""
         self._held.check()
-        sighting = self._discovery.poll(self._rows_per_file())
+        sighting = self._discovery.poll(self.books.rows_per_file())
         self.totals.waiting, self.totals.passed_over = sighting.young, sighting.passed_over
-        self._tell()
+        self.books.tell()
 
     def settle_and_drained(self) -> bool:
         """Wait at most the settle time for the youngest files; return whether nothing is left to featurize."""
@@ -231,28 +233,16 @@ class _Leg:
         self.patiently(lambda: add_constraints(spark, FEATURES, self._lake.table(FEATURES)))
         self.patiently(lambda: upkeeping.prepare(self._lake, self._settings.vacuum_days))
         if self._clock.due("upkeep"):
-            self._upkeep_or_wait()
+            self.chores.upkeep_or_wait()
         self._retried = spark.sparkContext.accumulator(0)
         self._announce()
-        with Crew([self._keeper(spark, each) for each in self._featurizers]).working() as self._crew:
-            while self._crew.at_work and not self._stop.is_set():
+        with Crew([self._keeper(spark, each) for each in self._featurizers]).working() as self.chores.crew:
+            while self.chores.crew.at_work and not self._stop.is_set():
                 self._beat()
-        self._take()
-        self._tell()
-        self._tell_of_retries()
+        self.books.take()
+        self.books.tell()
+        self.books.tell_of_retries(self._retried.value if self._retried else 0)
         logger().info("stream stopped", extra=fields(featurized=self.totals.featurized, backlog=self.totals.backlog))
-
-    def take_requests(self) -> None:
-        """Do what commands have asked for; what the world prevents is tried again later."""
-        try:
-            for request in inbox.pending(self._lake.requests):
-                inbox.answer(self._lake.requests, request, self._answer(request))
-        except StorageError as error:
-            logger().warning("requests wait", extra=fields(error=str(error)))
-
-    def close(self) -> None:
-        """Leave the last word in the lake, for `verger status`."""
-        self._file.write(self.totals, now=True)
 
     def _beat(self) -> None:
         try:
@@ -262,26 +252,26 @@ class _Leg:
             logger().warning("the lease is late", extra=fields(error=str(error)))
             self._stop.wait(_UNSURE)
             return
-        self._take()
+        self.books.take()
         if self._clock.due("requests"):
-            self.take_requests()
+            self.chores.take_requests()
         if not self._settings.once and (self._discovery.unfinished or self._clock.due("poll")):
             self._discover_or_wait()
         if not self._settings.once and self._clock.due("upkeep"):
-            self._upkeep_or_wait()
+            self.chores.upkeep_or_wait()
         if self._clock.due("retries"):
-            self._tell_of_retries()
+            self.books.tell_of_retries(self._retried.value if self._retried else 0)
         self._stop.wait(_TICK)
 
     def _keeper(self, spark: "SparkSession", featurizer: Featurizer) -> Keeper:
         standing = self.totals.featurizers[featurizer.id]
 
         def audited() -> None:
-            standing.audited_at = _now()
+            standing.audited_at = books.now()
 
         return Keeper(
             self._pipeline(spark, featurizer),
-            took=lambda batch: self._finished.put((featurizer.id, batch)),
+            took=lambda batch: self.books.put(featurizer.id, batch),
             once=self._settings.once,
             audit_every=self._settings.audit,
             audit_in=_left(self._settings.audit, standing.audited_at),
@@ -306,7 +296,7 @@ class _Leg:
             retried=self._retried,
             fence=self._held.fence,
         )
-        rows = sizing.rows(self.totals.featurizers[featurizer.id].rate, settings.batch_pictures)
+        rows = self.books.rows_of(featurizer.id)
         trigger = settings.trigger if settings.trigger >= 0 else _TRIGGER[self._lake.remote]
         every = f"{int(trigger * 1000)} milliseconds"
         return Pipeline(
@@ -319,22 +309,6 @@ class _Leg:
             rows_per_commit=rows,
             trigger={"availableNow": True} if settings.once else {"processingTime": every},
         )
-
-    def _standing(self, featurizer: Featurizer, before: Former) -> Standing:
-        # What the last run measured; the first one goes by the backbone alone, decoding left out.
-        predicted = self._cores / featurizer.manifest.seconds_per_picture / len(self._featurizers)
-        rate = before.rates.get(featurizer.id) or predicted
-        return Standing(rate=rate, audited_at=before.audits.get(featurizer.id) or _now())
-
-    def _count(self) -> None:
-        """Take the number of outcomes from the table's log."""
-        for name, standing in self.totals.featurizers.items():
-            standing.outcomes = count_rows(self._lake.table(FEATURES), featurizer=name)
-
-    def _rows_per_file(self) -> int:
-        # The slowest featurizer's: a micro-batch takes whole files.
-        slowest = min(each.rate for each in self.totals.featurizers.values())
-        return sizing.rows(slowest, self._settings.batch_pictures)
 
     def _announce(self) -> None:
         totals = self.totals
@@ -353,88 +327,11 @@ class _Leg:
             self._trouble = ""
         except DeniedError:
             raise
-        except (LandingError, StorageError) as error:
+        except (LandingError, StorageError, LeaseUnsure) as error:
             # The world's fault: the next poll finds the same pictures.
             if str(error) != self._trouble:
                 logger().warning("discovery failed and will be repeated", extra=fields(error=str(error)))
             self._trouble = str(error)
-
-    def _answer(self, request: requests.Request) -> requests.Answer:
-        if requests.stops(request, self._lake):
-            self._stop.set()
-            return requests.Answer("the stream lets its running micro-batches commit, then ends")
-        if not needs_pause(request):
-            return self._executed(request)
-        with self._crew.paused(self._take):
-            answer = self._executed(request)
-            self._take()
-            self._count()
-        return answer
-
-    def _executed(self, request: requests.Request) -> requests.Answer:
-        answer = execute(
-            request,
-            self._lake,
-            self._arrivals,
-            self._rows_per_file(),
-            self._settings.vacuum_days,
-            streamed=[each.id for each in self._featurizers],
-            upkeep=self._upkeep,
-        )
-        logger().info("request", extra=fields(kind=request.kind, id=request.id, answer=answer.sentence))
-        return answer
-
-    def _upkeep(self, *, queries_run: bool = False) -> requests.Answer:
-        days, now = self._settings.vacuum_days, datetime.now(UTC)
-        answer = upkeeping.keep_up(self._lake, days, self._rows_per_file(), now, queries_run=queries_run)
-        self.totals.upkeep_at = _now()
-        return answer
-
-    def _upkeep_or_wait(self) -> None:
-        try:
-            if self._lake.remote or upkeeping.needs_pause(self._lake, datetime.now(UTC)):
-                with self._crew.paused(self._take):
-                    self._upkeep()
-            else:
-                self._upkeep(queries_run=self._crew.running)
-        except (StorageError, LakeError, DeltaError, OSError) as error:
-            logger().warning("upkeep failed and will be repeated", extra=fields(error=str(error)))
-
-    def _take(self) -> None:
-        while not self._finished.empty():
-            name, batch = self._finished.get()
-            self.totals.add(name, batch, sizing.TELLING_ROWS)
-            self._tell()
-            logger().info(
-                "micro-batch",
-                extra=fields(
-                    featurizer=name,
-                    **described(batch),
-                    backlog=self.totals.backlog,
-                    seconds_left=round(self.totals.seconds_left),
-                ),
-            )
-
-    def _tell_of_retries(self) -> None:
-        """Say how many calls to object stores were made again, by this process and by the workers."""
-        counts = dict(RETRIED.taken())
-        workers = self._retried.value if self._retried else 0
-        if workers > self._fetched_again:
-            counts["fetch"] = counts.get("fetch", 0) + workers - self._fetched_again
-            self._fetched_again = workers
-        if counts:
-            logger().info("calls were made again", extra=fields(**counts))
-
-    def _tell(self) -> None:
-        self.totals.landed = self._discovery.arrived
-        for name, state in self._crew.states().items():
-            self.totals.featurizers[name].state = state
-        self._report(self.totals)
-        self._file.write(self.totals)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _left(interval: float, since: str) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 from conf import access
 from conf.access import Access
 from conf.errors import DeniedError, LandingError, StorageError, VergerError
-from conf.objects import said
+from conf.store_errors import said
 from conf.uris import key_of, object_uri
 from streaming.discovery.folders import Found, Sighting
 from streaming.landing import Kind, NameRule

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from conf import access
 from conf.access import Access
 from conf.errors import StorageError
-from conf.objects import addressable, passing, said
+from conf.objects import addressable
 from conf.retrying import persistently
+from conf.store_errors import passing, said
 from streaming.discovery.buckets import Listed, found, refused
 from streaming.discovery.folders import Found
 

@@ -12,8 +12,9 @@ from obstore import exceptions
 
 from conf import access
 from conf.access import Access
-from conf.objects import ObjectPath, addressable, passing, translated
+from conf.objects import ObjectPath, addressable
 from conf.retrying import RETRIED
+from conf.store_errors import passing, translated
 from tests.storage.answering import Answer, Request, answering, refusal
 from tests.storage.cloud import Cloud
 from tests.storage.proxy import FaultProxy, Faults
