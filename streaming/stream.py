@@ -166,8 +166,9 @@ class _Leg:
         self._say = say
         self._cores = _cores(settings)
         self._arrivals = Arrivals(lake.table(ARRIVALS))
-        notices = landing.notices() if landing.notices else None
-        self._discovery = Discovery(landing.listing, self._arrivals, lake.tombstones, notices, settings.reconcile)
+        self._discovery = Discovery(
+            landing.listing, self._arrivals, lake.tombstones, landing.notices, settings.reconcile
+        )
         before = former(lake.report(LEG), sizing.TELLING_ROWS)
         self._clock = Clock(
             {

@@ -30,7 +30,8 @@ SCHEMA = pa.schema([each for each in COMPONENTS.schema if each.name not in COMPO
 # One row for each task: JSON, as it is little and of changing shape.
 SAID = pa.schema([pa.field("said", pa.string())])
 _GROUP_BYTES = 32 << 20
-_FILE_BYTES = 256 << 20
+# Of a file, and of an object, which is held in memory until it is whole.
+_FILE_BYTES, _OBJECT_BYTES = 256 << 20, 64 << 20
 
 
 @dataclass(frozen=True)
@@ -200,6 +201,7 @@ class _Writer:
 
     def __init__(self, folder: Place) -> None:
         self._folder = folder
+        self._most = _FILE_BYTES if isinstance(folder, Path) else _OBJECT_BYTES
         self._begun: list[Place] = []
         self._files: list[Written] = []
         self._waiting: list[pa.RecordBatch] = []
@@ -252,7 +254,7 @@ class _Writer:
         self._open.write_table(table, row_group_size=table.num_rows)
         self._rows += table.num_rows
         self._waiting, self._waiting_bytes = [], 0
-        if self._file is not None and self._file.tell() >= _FILE_BYTES:
+        if self._file is not None and self._file.tell() >= self._most:
             self._end()
 
     def _end(self) -> None:

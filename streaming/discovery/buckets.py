@@ -1,5 +1,6 @@
 """Discovery by listing a prefix of an object store: every picture below it, page by page, never the whole listing."""
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -109,16 +110,19 @@ def pages_of(landing: str, way: Access) -> Pages:
     S3 may hold keys that obstore cannot name, and its listing ends at the first of them.
     """
     scheme, bucket, prefix = access.scheme_of(landing), access.bucket_of(landing), prefix_of(landing)
-    return (lambda: _s3_pages(bucket, prefix, way)) if scheme == "s3" else lambda: _pages(scheme, bucket, prefix, way)
+    if scheme != "s3":
+        return lambda: _pages(scheme, bucket, prefix, way)
+    # Made once, and not before it is needed: a client takes a tenth of a second.
+    client = functools.cache(lambda: access.client("s3", way.to(bucket)))
+    return lambda: _s3_pages(client, bucket, prefix, way)
 
 
-def _s3_pages(bucket: str, prefix: str, way: Access) -> Iterator[Sequence[Listed]]:
+def _s3_pages(client: Callable[[], Any], bucket: str, prefix: str, way: Access) -> Iterator[Sequence[Listed]]:
     from botocore.exceptions import BotoCoreError, ClientError
 
     pays = {"RequestPayer": "requester"} if way.whose == "requester-pays" else {}
     try:
-        client = access.client("s3", way.to(bucket))
-        paginator = client.get_paginator("list_objects_v2")
+        paginator = client().get_paginator("list_objects_v2")
         for page in paginator.paginate(Bucket=bucket, Prefix=prefix, PaginationConfig={"PageSize": _PAGE}, **pays):
             yield [
                 Listed(each["Key"], each["ETag"], each["LastModified"], each["Size"])

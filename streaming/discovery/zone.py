@@ -1,6 +1,5 @@
 """The landing zone that the settings name: how it is listed, who else tells of pictures, and how they are read."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -33,15 +32,15 @@ class Zone:
         Reads its pictures, in workers.
     poll : float
         Seconds between two looks.
-    notices : callable or None
-        Begins to listen for notifications; None where none are asked for.
+    notices : Notices or None
+        Tells of new pictures; None where nobody is asked.
     """
 
     uri: str
     listing: Listing
     storage: Storage
     poll: float
-    notices: Callable[[], Notices] | None = None
+    notices: Notices | None = None
 
 
 def zone(settings: Settings) -> Zone:
@@ -69,7 +68,7 @@ def zone(settings: Settings) -> Zone:
         raise UsageError("--discover notifications needs --queue, the URL of the queue that gets them")
     if not uri.startswith("s3://"):
         raise UsageError(f"--discover notifications: only S3 tells of pictures through SQS, not {uri}")
-    return Zone(uri, listing, storage, settings.poll or _POLL_QUEUE, lambda: _notices(settings.queue, uri, rule, way))
+    return Zone(uri, listing, storage, settings.poll or _POLL_QUEUE, _notices(settings.queue, uri, rule, way))
 
 
 def _folder(settings: Settings, rule: NameRule) -> Zone:

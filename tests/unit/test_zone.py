@@ -76,8 +76,7 @@ def test_a_queue_is_asked_at_once_again(ways: dict[str, Access]) -> None:
     found = zone(replace(IN_STORE, discover="notifications", queue=QUEUE))
     assert found.poll == 0.2
     assert isinstance(found.listing, ObjectListing)
-    assert found.notices is not None
-    assert isinstance(found.notices(), Collector)
+    assert isinstance(found.notices, Collector)
 
 
 def test_the_seconds_that_are_given_hold(landing: Path, ways: dict[str, Access]) -> None:
