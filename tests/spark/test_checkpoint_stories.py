@@ -193,6 +193,7 @@ def test_an_adoption_that_is_killed_is_completed_by_the_next_run(
     assert_complete(lake, landing)
 
 
+@pytest.mark.long
 def test_a_first_micro_batch_that_fails_after_an_adoption_doubles_nothing(
     run: Run, landing: Path, lake: LakePaths, plant: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,6 +221,7 @@ def test_a_first_micro_batch_that_fails_after_an_adoption_doubles_nothing(
     assert_complete(lake, landing)
 
 
+@pytest.mark.long
 def test_a_lost_file_of_arrivals_ends_with_its_reason(run: Run, lake: LakePaths, plant: Callable[[int], None]) -> None:
     """What no checkpoint can mend is not tried for ever."""
     run()

@@ -110,6 +110,7 @@ def test_a_third_added_later_backfills_while_the_others_go_on(
     assert _said(lake) == dict.fromkeys(ids.values(), ("stopped", 0))
 
 
+@pytest.mark.long
 def test_dropping_one_takes_all_of_it_and_nothing_of_the_others(
     run: Run, landing: Path, lake: LakePaths, ids: dict[str, str], sessions: Sessions
 ) -> None:

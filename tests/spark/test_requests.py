@@ -113,6 +113,7 @@ def test_a_forgotten_picture_leaves_alone_and_returns_when_recalled(running: Att
     assert rows(running.lake, FEATURES, *others) == expected[1]
 
 
+@pytest.mark.long
 def test_a_forgotten_prefix_takes_what_lands_there_later_too(running: Attended) -> None:
     """Down to the slash: the folder whose name begins like it is nobody's business."""
     folder, neighbour = running.landing / "people", running.landing / "people too"
