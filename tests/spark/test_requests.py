@@ -152,6 +152,7 @@ def test_requests_of_several_commands_at_once_are_all_executed(running: Attended
     assert inbox.pending(running.lake.requests) == []
 
 
+@pytest.mark.long
 def test_what_is_asked_wrongly_is_answered_and_the_stream_goes_on(running: Attended) -> None:
     """With the exit code that the command returns; a request that nobody can read is one of them."""
     (featurizer,) = running.totals.featurizers

@@ -42,7 +42,7 @@ class TestAgainstKeras:
         ("spec", "module", "width"),
         [
             ("vgg16@64,pooling=flatten", "vgg16", 2 * 2 * 512),
-            ("mobilenet-v3-small@32,pooling=max", "mobilenet_v3", 576),
+            pytest.param("mobilenet-v3-small@32,pooling=max", "mobilenet_v3", 576, marks=pytest.mark.long),
         ],
     )
     def test_vectors_are_keras_own(self, spec: str, module: str, width: int, tmp_path: Path) -> None:
