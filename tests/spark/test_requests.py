@@ -130,6 +130,7 @@ def test_a_forgotten_prefix_takes_what_lands_there_later_too(running: Attended) 
     assert len(rows(running.lake, ARRIVALS, folder)) == 3
 
 
+@pytest.mark.long
 def test_requests_of_several_commands_at_once_are_all_executed(running: Attended) -> None:
     """Each command gets its own answer, and the pictures that nobody spoke of have their one outcome."""
     folder = running.landing / "several"

@@ -110,6 +110,7 @@ class TestCompiling:
             compile_backbone(parse_backbone("mobilenet-v2@32", "random:1"))
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not REAL_WEIGHTS.is_file(), reason="the real weights are not on this machine")
 class TestRealWeights:
     """ImageNet weights in Keras' own file format."""
