@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 Whose = Literal["own", "anonymous", "requester-pays"]
 SCHEMES = ("s3", "gs", "az")
+# What Spark's settings of its way to S3 begin with.
+S3A = "spark.hadoop.fs.s3a"
 _CONNECT_SECONDS, _READ_SECONDS = 5, 30
 _BOTO_TRIES = 8
 _TOLD_BY = {
@@ -103,11 +105,10 @@ def _store(scheme: str, bucket: str, access: Access) -> ObjectStore:
     once: Any = {"max_retries": 0}
     client: Any = {"connect_timeout": f"{_CONNECT_SECONDS}s", "timeout": f"{_READ_SECONDS}s", "allow_http": True}
     try:
-        if scheme == "gs":
-            return GCSStore(bucket, client_options=client, retry_config=once, skip_signature=access.whose != "own")
-        if scheme == "az":
-            return AzureStore(bucket, client_options=client, retry_config=once, skip_signature=access.whose != "own")
-        return S3Store(bucket, client_options=client, retry_config=once, **_s3(access))
+        if scheme == "s3":
+            return S3Store(bucket, client_options=client, retry_config=once, **_s3(access))
+        kind: type[GCSStore] | type[AzureStore] = GCSStore if scheme == "gs" else AzureStore
+        return kind(bucket, client_options=client, retry_config=once, skip_signature=access.whose != "own")
     except (exceptions.BaseError, ValueError, OSError) as error:
         raise UsageError(_unsaid(f"{scheme}://{bucket}", error, scheme)) from error
 
@@ -169,9 +170,9 @@ def client(service: str, access: Access | None = None, *, connections: int = 10)
         max_pool_connections=connections,
         **({"signature_version": UNSIGNED} if access.whose == "anonymous" else {}),
     )
-    region = access.region or _told_region() or None
-    endpoint = access.url or None if service == "s3" else access.endpoint or None
-    made = _session().client(service, config=config, endpoint_url=endpoint, region_name=region or _DEFAULT_REGION)
+    region = access.region or _told_region() or _DEFAULT_REGION
+    endpoint = (access.url if service == "s3" else access.endpoint) or None
+    made = _session().client(service, config=config, endpoint_url=endpoint, region_name=region)
     made.meta.events.register("after-call", functools.partial(_count, service))
     return made
 
@@ -231,7 +232,7 @@ def delta_options(place: str) -> dict[str, str] | None:
     """Return what delta-rs must be told to reach a table; None for a folder's."""
     if scheme_of(place) != "s3":
         return None
-    access = current().to(bucket_of(place))
+    access = settled(place)
     options = {"AWS_REGION": access.region}
     return options | ({"AWS_ENDPOINT_URL": access.endpoint, "AWS_ALLOW_HTTP": "true"} if access.endpoint else {})
 
@@ -240,12 +241,11 @@ def spark_options(place: str) -> dict[str, str]:
     """Return what Spark must be told to reach a lake on S3: what is in force, none for a folder's."""
     if scheme_of(place) != "s3":
         return {}
-    access = current().to(bucket_of(place))
-    prefix = "spark.hadoop.fs.s3a"
-    options = {f"{prefix}.endpoint.region": access.region}
+    access = settled(place)
+    options = {f"{S3A}.endpoint.region": access.region}
     if access.endpoint:
-        options |= {f"{prefix}.endpoint": access.endpoint, f"{prefix}.path.style.access": "true"}
-        options[f"{prefix}.connection.ssl.enabled"] = str(access.endpoint.startswith("https")).lower()
+        options |= {f"{S3A}.endpoint": access.endpoint, f"{S3A}.path.style.access": "true"}
+        options[f"{S3A}.connection.ssl.enabled"] = str(access.endpoint.startswith("https")).lower()
     return options
 
 

@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO
 from uuid import uuid4
@@ -61,10 +61,10 @@ def _replacing(path: Path) -> Iterator[IO[bytes]]:
         temporary.unlink(missing_ok=True)
 
 
-def remove_tree(place: Path | ObjectPath) -> None:
-    """Delete a folder, or all objects below a prefix, as far as that can be done."""
-    if isinstance(place, ObjectPath):
-        with suppress(OSError):
-            place.rmtree()
-    else:
-        shutil.rmtree(place, ignore_errors=True)
+def remove_tree(place: Path | ObjectPath, *, ignore_errors: bool = False) -> None:
+    """Delete a folder, or all objects below a prefix; `ignore_errors`: as far as that can be done."""
+    if not isinstance(place, ObjectPath):
+        shutil.rmtree(place, ignore_errors=ignore_errors)
+        return
+    with suppress(OSError) if ignore_errors else nullcontext():
+        place.rmtree()

@@ -249,8 +249,9 @@ class ObjectPath:
             client = access.client("s3", access.current().to(bucket))
             for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{self.key}/"):
                 keys = [{"Key": each["Key"]} for each in page.get("Contents", [])]
-                if keys:
-                    client.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
+                left = client.delete_objects(Bucket=bucket, Delete={"Objects": keys}).get("Errors") if keys else None
+                if left:
+                    raise OSError(f"{self.uri} cannot be deleted: {left[0].get('Key')}: {left[0].get('Message')}")
         except (BotoCoreError, ClientError) as error:
             raise OSError(f"{self.uri} cannot be deleted: {first_line(error)}") from error
 

@@ -65,18 +65,17 @@ _ON_S3 = {
     "spark.databricks.delta.writeChecksumFile.enabled": "false",
 }
 # Where no platform brings a way to s3:// of its own.
-_S3A = "spark.hadoop.fs.s3a"
 _LOCAL_S3 = {
     "spark.hadoop.fs.s3.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem",
     "spark.hadoop.fs.AbstractFileSystem.s3.impl": "org.apache.hadoop.fs.s3a.S3A",
-    f"{_S3A}.aws.credentials.provider": "software.amazon.awssdk.auth.credentials.DefaultCredentialsProvider",
-    f"{_S3A}.connection.maximum": "64",
-    f"{_S3A}.threads.max": "16",
+    f"{access.S3A}.aws.credentials.provider": "software.amazon.awssdk.auth.credentials.DefaultCredentialsProvider",
+    f"{access.S3A}.connection.maximum": "64",
+    f"{access.S3A}.threads.max": "16",
     # What Spark reads of a lake is never overwritten, so nothing can have changed; a pointer to the log's last
     # checkpoint is, and may be either one.
-    f"{_S3A}.change.detection.mode": "none",
+    f"{access.S3A}.change.detection.mode": "none",
     # A log entry is a few kilobytes: kept in memory, not in a file, until it is put.
-    f"{_S3A}.fast.upload.buffer": "bytebuffer",
+    f"{access.S3A}.fast.upload.buffer": "bytebuffer",
 }
 
 
@@ -129,11 +128,11 @@ def parse_spark_conf(text: str) -> dict[str, str]:
 
 def _refuse_blind_puts(pairs: dict[str, str]) -> None:
     """Refuse what lets S3A put a version of a table without looking whether it is there."""
-    flags = pairs.get(f"{_S3A}.performance.flags", "").lower().replace(" ", "").split(",")
+    flags = pairs.get(f"{access.S3A}.performance.flags", "").lower().replace(" ", "").split(",")
     blind = not {"create", "*"}.isdisjoint(flags)
-    if blind or pairs.get(f"{_S3A}.create.performance", "").lower() == "true":
+    if blind or pairs.get(f"{access.S3A}.create.performance", "").lower() == "true":
         raise UsageError(
-            f"spark_conf: {_S3A}.performance.flags=create would let two drivers put the same version of a table: "
+            f"spark_conf: {access.S3A}.performance.flags=create would let two drivers put the same version of a table: "
             "leave it out"
         )
 

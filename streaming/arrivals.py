@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from conf.errors import LakeError, StorageError, first_line
 from conf.tables import ARRIVALS, TIMESTAMP, open_table
-from streaming.discovery.folders import Found
+from streaming.discovery.sighting import Found
 
 APPLICATION = "verger-arrivals"
 _HASH_BYTES = 16

@@ -217,7 +217,7 @@ def clean_quarantine(lake: LakePaths, now: datetime, days: float) -> int:
     """Delete checkpoints that were set aside more than `days` ago; return how many."""
     old = [aside for aside, since in set_aside_checkpoints(lake).items() if now - since > timedelta(days=days)]
     for aside in old:
-        remove_tree(aside)
+        remove_tree(aside, ignore_errors=True)
     return len(old)
 
 

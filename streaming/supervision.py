@@ -22,17 +22,8 @@ _SIGNS = (
         ("DELTA_VIOLATE_CONSTRAINT", "DELTA_FAILED_TO_MERGE_FIELDS", "DELTA_METADATA_MISMATCH", "DELTA_MISSING_COLUMN"),
     ),
     (Fate.END, ("DELTA_INVALID_PROTOCOL_VERSION", "DELTA_UNSUPPORTED_FEATURES", "UNRESOLVED_COLUMN")),
-    (
-        Fate.WAIT,
-        (
-            "StorageError",
-            "LandingError",
-            "LeaseUnsure",
-            "Input/output error",
-            "Stale file handle",
-            "Transport endpoint",
-        ),
-    ),
+    (Fate.WAIT, ("StorageError", "LandingError", "LeaseUnsure")),
+    (Fate.WAIT, ("Input/output error", "Stale file handle", "Transport endpoint")),
     (Fate.WAIT, ("ConnectException", "UnknownHostException", "SocketTimeout", "Connection reset", "SlowDown")),
 )
 

@@ -1,14 +1,13 @@
 """Dropping a featurizer: its rows, its checkpoints and its compiled backbone leave the lake."""
 
 import re
-import shutil
 from collections.abc import Collection
 
 from conf.deletion import delete_rows, quoted
 from conf.errors import StorageError, UsageError
 from conf.featurizers import featurized, meant
+from conf.files import remove_tree
 from conf.lake import LakePaths, Place
-from conf.objects import ObjectPath
 from conf.tables import COMPONENTS, FEATURES, MODELS, count_rows
 from streaming.commands.requests import Answer, Request, amount
 
@@ -41,7 +40,7 @@ def drop(request: Request, lake: LakePaths, streamed: Collection[str]) -> Answer
     try:
         # The manifest last: the featurizer can be named as long as anything of it is left.
         for folder in _checkpoints(lake, featurizer):
-            folder.rmtree() if isinstance(folder, ObjectPath) else shutil.rmtree(folder)
+            remove_tree(folder)
         for path in sorted(_compiled(lake, featurizer), key=lambda path: path.suffix == ".json"):
             path.unlink(missing_ok=True)
     except OSError as error:

@@ -17,7 +17,7 @@ from streaming.arrivals import HASH, Arrivals, Attempt, identities
 from streaming.commands.rejected import rejected, rows_of
 from streaming.commands.requests import Answer, Request, amount
 from streaming.commands.selection import Selection
-from streaming.discovery.folders import Found
+from streaming.discovery.sighting import Found
 
 _COLUMNS = ("uri", "e_tag", "landed_at", "discovered_at", "attempt", "rejection")
 

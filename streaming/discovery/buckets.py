@@ -12,7 +12,7 @@ from conf.access import Access
 from conf.errors import DeniedError, LandingError, StorageError, VergerError
 from conf.store_errors import said
 from conf.uris import key_of, object_uri
-from streaming.discovery.folders import Found, Sighting
+from streaming.discovery.sighting import Found, Sighting
 from streaming.landing import Kind, NameRule
 
 _PAGE = 1000

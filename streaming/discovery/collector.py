@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from conf import access
 from conf.logs import fields, logger
 from streaming.discovery.buckets import prefix_of
-from streaming.discovery.folders import Found
 from streaming.discovery.heads import Look
 from streaming.discovery.notifications import Event, Happened, NotUnderstood, events
+from streaming.discovery.sighting import Found
 from streaming.discovery.sqs import Message, Queue
 from streaming.landing import Kind, NameRule
 

@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,38 +14,11 @@ from conf.errors import LandingError
 from conf.logs import fields, logger
 from conf.storage import folder_e_tag
 from conf.uris import uri_of
+from streaming.discovery.sighting import Found, Sighting
 from streaming.landing import Kind, NameRule, is_hidden
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST = datetime(9999, 12, 31, tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class Found:
-    """One version of one picture as the landing shows it: an arrival, if it is new."""
-
-    uri: str
-    e_tag: str
-    landed_at: datetime
-    size: int
-    version: str | None = None
-
-
-@dataclass(frozen=True)
-class Sighting:
-    """What was passed over in one listing.
-
-    Attributes
-    ----------
-    passed_over : Counter of str
-        Files by why they do not count: `hidden`, `temporary`, `skipped` (by extension), `special` (pipes, devices),
-        `linked_inside` (links to what the listing meets anyway), `unreadable_folder`.
-    young : int
-        Files that wait because they may still be growing.
-    """
-
-    passed_over: Counter[str] = field(default_factory=Counter)
-    young: int = 0
 
 
 class FolderListing:

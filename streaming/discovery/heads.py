@@ -14,7 +14,7 @@ from conf.objects import addressable
 from conf.retrying import persistently
 from conf.store_errors import passing, said
 from streaming.discovery.buckets import Listed, found, refused
-from streaming.discovery.folders import Found
+from streaming.discovery.sighting import Found
 
 Look = Callable[[str], Found | None]
 _LEFT_TO_THE_LISTING = (400, 403, 404, 405)

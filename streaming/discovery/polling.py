@@ -15,7 +15,7 @@ from conf.lake import Place
 from conf.logs import fields, logger
 from streaming.arrivals import Arrivals
 from streaming.commands import tombstones
-from streaming.discovery.folders import Found, Sighting
+from streaming.discovery.sighting import Found, Sighting
 
 _SLICE_SECONDS = 2.0
 _CHUNK = 1000

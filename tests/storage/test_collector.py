@@ -17,8 +17,8 @@ from conf.logs import NAME, logger
 from conf.uris import object_uri
 from streaming.discovery.buckets import ObjectListing, pages_of
 from streaming.discovery.collector import Collector
-from streaming.discovery.folders import Found
 from streaming.discovery.heads import Heads, Look
+from streaming.discovery.sighting import Found
 from streaming.discovery.sqs import Queue, client_of
 from streaming.landing import parse_skip
 from tests.storage.cloud import Cloud, Wrapped

@@ -15,7 +15,7 @@ from conf.retrying import RETRIED
 from conf.uris import key_of
 from streaming.discovery import buckets
 from streaming.discovery.buckets import Listed, ObjectListing, pages_of
-from streaming.discovery.folders import Found
+from streaming.discovery.sighting import Found
 from streaming.landing import parse_skip
 from tests.storage.answering import Answer, Request, answering, page, refusal
 from tests.storage.cloud import Cloud

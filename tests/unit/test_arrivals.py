@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from conf.errors import StorageError
 from conf.tables import ARRIVALS, TIMESTAMP, ensure
 from streaming.arrivals import HASH, Arrivals, Attempt, Known, identities, identity
-from streaming.discovery.folders import Found
+from streaming.discovery.sighting import Found
 
 MORNING = datetime(2026, 3, 1, 8, tzinfo=UTC)
 

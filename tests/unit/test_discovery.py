@@ -13,8 +13,9 @@ from streaming.arrivals import Arrivals
 from streaming.commands import tombstones
 from streaming.commands.selection import Selection, select
 from streaming.commands.tombstones import tombstone
-from streaming.discovery.folders import FolderListing, Found, Sighting
+from streaming.discovery.folders import FolderListing
 from streaming.discovery.polling import Discovery
+from streaming.discovery.sighting import Found, Sighting
 from streaming.landing import parse_skip
 from tests.unit.lakes import MORNING
 

@@ -10,7 +10,8 @@ from conf.errors import LandingError, Rejected
 from conf.logs import logger
 from conf.storage import FolderStorage
 from conf.uris import path_of, uri_of
-from streaming.discovery.folders import FolderListing, Found
+from streaming.discovery.folders import FolderListing
+from streaming.discovery.sighting import Found
 from streaming.landing import parse_skip
 
 NOON = 1_800_000_000.0

@@ -19,7 +19,7 @@ from streaming.arrivals import Arrivals
 from streaming.commands import requests, retries, takedown, tombstones
 from streaming.commands.requests import Answer, Request
 from streaming.commands.selection import Selection, select
-from streaming.discovery.folders import Found
+from streaming.discovery.sighting import Found
 from tests.places import local
 from tests.unit.lakes import MORNING, ONE, OTHER, Orchard, seconds
 
