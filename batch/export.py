@@ -1,7 +1,9 @@
 """What is published, and a model, as files of their own for other programs; without a JVM, a bounded batch at a time.
 
 A file of components is of one version of the table, so of one model. In CSV a text that a spreadsheet would take for a
-formula begins with an apostrophe (OWASP, CSV Injection): whoever needs texts as they are takes JSON or Parquet.
+formula begins with an apostrophe (OWASP, CSV Injection), and so does a part of one behind a semicolon or a line break:
+where the comma is for decimals, spreadsheets part a row at the semicolon, and the quotes around a text then hold
+nothing together. Whoever needs texts as they are takes JSON or Parquet.
 """
 
 import json
@@ -29,7 +31,10 @@ Form = Literal["csv", "parquet", "json"]
 # How a model places a picture, for whoever loads it elsewhere.
 FORMULA = "components = ((features - mean) / scale) @ basis.T"
 # Full-width signs are formulas to spreadsheets of some languages.
-_FORMULA_SIGNS = r"\A[=+\-@\t\r\n\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}]"
+_SIGNS = r"=+\-@\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}"
+# Behind blanks and what cannot be seen as well, which some spreadsheets drop.
+_FORMULA = rf"\A(?:[\t\r\n]|[\pZ\pC]*[{_SIGNS}])"
+_INNER_FORMULA = rf'([;\r\n][\pZ\pC"]*)([{_SIGNS}])'
 _TEXTS = ("uri", "label", "model")
 _TRIES = 5
 
@@ -189,8 +194,8 @@ def _numbers(batch: pa.RecordBatch) -> np.ndarray[Any, np.dtype[np.float32]]:
 
 def _defused(texts: pa.Array) -> pa.Array:
     """Return texts such that a spreadsheet computes none of them."""
-    formulas = pc.match_substring_regex(texts, _FORMULA_SIGNS)
-    return pc.if_else(formulas, pc.binary_join_element_wise("'", texts, ""), texts)
+    texts = pc.replace_substring_regex(texts, _INNER_FORMULA, r"\1'\2")
+    return pc.if_else(pc.match_substring_regex(texts, _FORMULA), pc.binary_join_element_wise("'", texts, ""), texts)
 
 
 def _quoted(batch: pa.RecordBatch, name: str) -> pa.Array:

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from io import TextIOWrapper
 from pathlib import Path
 from threading import Event
@@ -160,7 +161,7 @@ def export_components(
         raise UsageError(f"--format must be csv, parquet or json, not {form!r}")
     lake = open_lake(resolved.settings.lake)
     rows = export.components(lake, chosen(lake, resolved.settings.featurizer), form, out)  # type: ignore[arg-type]
-    print(f"{rows:,} pictures in {out}")
+    terminal.plain(f"{rows:,} pictures in {out}")
 
 
 @export_app.command("model")
@@ -182,7 +183,7 @@ def export_model(
         export.model(lake.paths, found.featurizer, found.id, out)
     else:
         _export_pipeline(found, out, resolved.settings)
-    print(f"{found.id} in {out}")
+    terminal.plain(f"{found.id} in {out}")
 
 
 @app.command()
@@ -352,9 +353,12 @@ def _ask(request: Request, resolved: Resolved, as_json: bool) -> None:
 
 def _tell(answer: Answer, as_json: bool) -> None:
     if answer.exit_code:
-        print(f"verger: {answer.sentence}", file=sys.stderr)
+        terminal.plain(f"verger: {answer.sentence}", sys.stderr)
         raise typer.Exit(answer.exit_code)
-    print(json.dumps({"sentence": answer.sentence, **answer.facts}, indent=2) if as_json else answer.sentence)
+    if as_json:
+        print(json.dumps({"sentence": answer.sentence, **answer.facts}, indent=2))
+    else:
+        terminal.plain(answer.sentence)
 
 
 def _stop_on_signals() -> Event:
@@ -403,7 +407,7 @@ def main() -> None:
 
 
 def _fail(message: str, code: int, debug: bool) -> None:
-    if debug:
-        raise
-    print(f"verger: {message}", file=sys.stderr)
+    lines = traceback.format_exc().rstrip("\n").split("\n") if debug else [f"verger: {message}"]
+    for line in lines:
+        terminal.plain(line, sys.stderr)
     sys.exit(code)

@@ -1,4 +1,7 @@
-"""What a person sees: one live line on a terminal, plain lines anywhere else, and the tables that commands print."""
+"""What a person sees: one live line on a terminal, plain lines anywhere else, and the tables that commands print.
+
+Names of files and labels are anybody's: what is shown of them is what can be seen (`conf.printable`), and no markup.
+"""
 
 import json
 import sys
@@ -7,11 +10,14 @@ from contextlib import contextmanager, suppress
 from typing import IO, Any
 
 import pyarrow as pa
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from conf.lake import LakePaths, below
+from conf.printable import printable
+from conf.redaction import redacted
 from conf.rejections import Reason
 from conf.settings import FIELDS, NAMES, Resolved
 from streaming.backbones.architectures import Architecture
@@ -30,10 +36,10 @@ class Live:
     def say(self, text: str) -> None:
         """Show a step that takes seconds."""
         if self._status:
-            self._status.update(escape(text))
+            self._status.update(Text(printable(text)))
         else:
             with suppress(OSError):
-                _plain(text, self._console.file)
+                plain(text, self._console.file)
 
     def totals(self, totals: Totals) -> None:
         """Show the totals."""
@@ -43,7 +49,7 @@ class Live:
             self._batches = totals.batches
             # Whoever read our lines may have gone, or their disk be full: the pictures matter more.
             with suppress(OSError):
-                _plain(line(totals), self._console.file)
+                plain(line(totals), self._console.file)
 
     @contextmanager
     def running(self) -> Iterator["Live"]:
@@ -80,12 +86,12 @@ def line(totals: Totals) -> str:
 def summary(totals: Totals, lake: str) -> None:
     """Print how a run ended."""
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(totals.rejections.items()))
-    _plain(
+    plain(
         f"{totals.featurized:,} featurized, {totals.rejected:,} rejected{f' ({reasons})' if reasons else ''}, "
         f"{totals.backlog:,} left; {totals.landed:,} arrivals in {lake}"
     )
     for why, count in sorted(totals.passed_over.items()):
-        _plain(f"passed over: {count:,} {why.replace('_', ' ')}")
+        plain(f"passed over: {count:,} {why.replace('_', ' ')}")
 
 
 def status(found: Mapping[str, Any]) -> None:
@@ -94,11 +100,11 @@ def status(found: Mapping[str, Any]) -> None:
     facts = grid(None, "", "")
     facts.add_row("lake", escape(found["lake"]))
     for leg in ("stream", "refit"):
-        facts.add_row(leg, _holder(found[leg]))
+        facts.add_row(leg, escape(_holder(found[leg])))
     facts.add_row("arrivals", f"{found['arrivals']:,}")
     report = found["last_report"] or {}
     for why, count in sorted(report.get("passed_over", {}).items()):
-        facts.add_row(f"passed over, {why.replace('_', ' ')}", f"{count:,}")
+        facts.add_row(escape(f"passed over, {why.replace('_', ' ')}"), f"{count:,}")
     # One that has no outcome yet is known from the driver's report only.
     known = {name: {} for name in report.get("featurizers", {}) if found["stream"]} | {
         each["featurizer"]: each for each in found["featurizers"]
@@ -110,7 +116,7 @@ def status(found: Mapping[str, Any]) -> None:
     for name, size in found["tables"].items():
         facts.add_row(f"table {name}", f"{size['files']:,} files, {size['bytes'] / 1e6:,.1f} MB")
     if report.get("upkeep_at"):
-        facts.add_row("last upkeep", report["upkeep_at"])
+        facts.add_row("last upkeep", escape(str(report["upkeep_at"])))
     takedowns = found["takedowns"]
     if takedowns["executed"]:
         facts.add_row("takedowns", f"{takedowns['executed']:,}, files deleted from {takedowns['physical_after']} on")
@@ -124,7 +130,7 @@ def status(found: Mapping[str, Any]) -> None:
 
 def _featurizer_rows(facts: Table, name: str, each: Mapping[str, Any], said: Mapping[str, Any], *, alive: bool) -> None:
     """Add what the tables hold of a featurizer and what the driver last said of it."""
-    facts.add_row("featurizer", name)
+    facts.add_row("featurizer", escape(name))
     if said and alive:
         facts.add_row("  state", escape(said["state"]))
     if each:
@@ -133,7 +139,7 @@ def _featurizer_rows(facts: Table, name: str, each: Mapping[str, Any], said: Map
         facts.add_row("  backlog", f"{each['backlog']:,}")
         facts.add_row("  last outcome", str(each["last_outcome_at"]))
         if each["model"]:
-            facts.add_row("  model", f"{each['model']['model']}, published {each['model']['published_at']}")
+            facts.add_row("  model", escape(f"{each['model']['model']}, published {each['model']['published_at']}"))
     last = said.get("last_micro_batch")
     if last:
         facts.add_row(
@@ -154,7 +160,7 @@ def rejections(counts: Mapping[str, int]) -> Table:
     sentences = {each.value: each.sentence for each in Reason}
     table = grid(None, "rejected", "pictures", "what it means")
     for reason, count in sorted(counts.items()):
-        table.add_row(reason, f"{count:,}", sentences.get(reason, "a reason of a newer Verger"))
+        table.add_row(escape(reason), f"{count:,}", sentences.get(reason, "a reason of a newer Verger"))
     return table
 
 
@@ -163,7 +169,7 @@ def rejected(found: pa.Table, as_json: bool) -> None:
     columns = ("rejection", "uri", "detail", "attempt")
     if as_json:
         for row in found.to_pylist():
-            _plain(json.dumps(row, default=str))
+            print(json.dumps(row, default=str))
         return
     table = grid(None, "rejected", "picture", "what was seen", "attempt")
     for row in found.select(columns).sort_by([("rejection", "ascending"), ("uri", "ascending")]).to_pylist():
@@ -172,12 +178,12 @@ def rejected(found: pa.Table, as_json: bool) -> None:
 
 
 def configuration(resolved: Resolved) -> None:
-    """Print each setting, its value and where it came from."""
+    """Print each setting, its value without any secret in it, and where it came from."""
     table = grid(None, "setting", "value", "from", "what it does")
     for name in NAMES:
         value = getattr(resolved.settings, name)
         value = " ".join(value) if isinstance(value, tuple) else str(value)
-        table.add_row(name, escape(value), escape(resolved.origins[name]), FIELDS[name].metadata["sentence"])
+        table.add_row(name, escape(redacted(value)), escape(resolved.origins[name]), FIELDS[name].metadata["sentence"])
     Console(highlight=False).print(table)
 
 
@@ -191,22 +197,30 @@ def backbones(architectures: Iterable[Architecture], lake: LakePaths | None) -> 
     if lake is not None:
         compiled = grid("compiled in this lake", "featurizer")
         for manifest in [each for each in below(lake.backbones) if each.suffix == ".json"]:
-            compiled.add_row(manifest.stem)
+            compiled.add_row(escape(manifest.stem))
         console.print(compiled)
 
 
 def compiled(made: Featurizer) -> None:
     """Print what a compiled backbone is like."""
     manifest = made.manifest
-    _plain(
+    plain(
         f"{made.id}: {manifest.width} features, {manifest.tflite_bytes / 1e6:.1f} MB, differs from Keras by "
         f"{manifest.probe_error:.1e}, {manifest.seconds_per_picture * 1000:.1f} ms a picture on one core; {made.model}"
     )
 
 
-def grid(title: str | None, *columns: str) -> Table:
+class Grid(Table):
+    """A table without lines, whose texts are Rich's markup, in which nothing is unseen and no `:name:` an emoji."""
+
+    def add_row(self, *renderables: RenderableType | None, **options: Any) -> None:
+        """Add a row; see `rich.table.Table.add_row`."""
+        super().add_row(*map(_cell, renderables), **options)
+
+
+def grid(title: str | None, *columns: str) -> Grid:
     """Return an empty table without lines."""
-    made = Table(
+    made = Grid(
         title=title, title_justify="left", box=None, pad_edge=False, show_header=any(columns), padding=(0, 3, 0, 0)
     )
     for column in columns:
@@ -214,5 +228,10 @@ def grid(title: str | None, *columns: str) -> Table:
     return made
 
 
-def _plain(text: str, file: IO[str] | None = None) -> None:
-    print(text, file=file or sys.stdout, flush=True)
+def _cell(content: RenderableType | None) -> RenderableType | None:
+    return Text.from_markup(printable(content), emoji=False) if isinstance(content, str) else content
+
+
+def plain(text: str, file: IO[str] | None = None) -> None:
+    """Print a text as one line, on standard output by default, without secrets."""
+    print(printable(redacted(text)), file=file or sys.stdout, flush=True)

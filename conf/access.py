@@ -47,11 +47,23 @@ class Access:
         Empty: what the environment says, else the bucket's own, which S3 is asked for.
     whose : {"own", "anonymous", "requester-pays"}
         Whether requests are signed, and who pays for them.
+
+    Raises
+    ------
+    UsageError
+        The endpoint holds a user or a password: it travels with tasks, and stands in the settings of Spark.
     """
 
     endpoint: str = ""
     region: str = ""
     whose: Whose = "own"
+
+    def __post_init__(self) -> None:
+        if "@" in self.endpoint:
+            raise UsageError(
+                "the endpoint of S3 (--s3-endpoint, AWS_ENDPOINT_URL) holds a user or a password: leave them out, and "
+                f"say in the environment whose credentials to use ({_TOLD_BY['s3']})"
+            )
 
     @property
     def url(self) -> str:

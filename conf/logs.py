@@ -1,6 +1,7 @@
 """Logging: plain lines on a terminal, one JSON object a line anywhere else.
 
-An event is a sentence and its fields: `log.info("micro-batch", extra=fields(pictures=512, rejected=3))`.
+An event is a sentence and its fields: `log.info("micro-batch", extra=fields(pictures=512, rejected=3))`. It stays one
+line whatever names stand in it, and holds no secret.
 """
 
 import json
@@ -8,6 +9,9 @@ import logging
 import sys
 import time
 from typing import Any, TextIO
+
+from conf.printable import printable, printable_json
+from conf.redaction import redacted
 
 NAME = "verger"
 
@@ -46,11 +50,13 @@ class _JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str, ensure_ascii=False)
+        return printable_json(redacted(json.dumps(line, default=str, ensure_ascii=False)))
 
 
 class _Plain(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         details = "  ".join(f"{name}={value}" for name, value in getattr(record, "fields", {}).items())
         text = f"{record.levelname.lower()}: {record.getMessage()}  {details}".rstrip()
-        return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
+        # Only a traceback has lines of its own.
+        lines = [text, *(self.formatException(record.exc_info).split("\n") if record.exc_info else ())]
+        return "\n".join(printable(redacted(each)) for each in lines)

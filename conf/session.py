@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from conf import access
 from conf.errors import PlatformError, UsageError, first_line
 from conf.jars import spark_settings
+from conf.redaction import SPARK_PATTERN, is_secret, redacted
 
 if TYPE_CHECKING:
     from pyspark import SparkConf
@@ -36,6 +37,8 @@ COMMON = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.streaming.numRecentProgressUpdates": "64",
     "spark.speculation": "false",
+    # What its pages, its event log and its own messages hide.
+    "spark.redaction.regex": SPARK_PATTERN,
     # Several featurizers share the cores, so that one's backlog does not hold up another's newest pictures.
     "spark.scheduler.mode": "FAIR",
     # A worker that says nothing for too long hangs: its task is tried again, with the decoder in a process of its own.
@@ -120,7 +123,7 @@ def parse_spark_conf(text: str) -> dict[str, str]:
     for word in text.split():
         key, separator, value = word.partition("=")
         if not separator or not key.startswith("spark."):
-            raise UsageError(f"spark_conf: {word!r} is not spark.KEY=VALUE")
+            raise UsageError(f"spark_conf: {redacted(word)!r} is not spark.KEY=VALUE")
         pairs[key] = value
     _refuse_blind_puts(pairs)
     return pairs
@@ -188,7 +191,7 @@ def set_sql(spark: "SparkSession", key: str, value: str) -> None:
     try:
         spark.conf.set(key, value)
     except PySparkException as error:
-        raise UsageError(f"spark_conf: {key}={value}: {_refusal(error)}") from None
+        raise UsageError(f"spark_conf: {redacted(f'{key}={value}')}: {_refusal(error)}") from None
 
 
 def _refusal(error: "PySparkException") -> str:
@@ -238,23 +241,28 @@ def _local(conf: "SparkConf", cores: int, extra: dict[str, str], *, s3: bool) ->
 def launch(conf: "SparkConf", log: Path) -> Any:
     """Start a JVM for `conf` with its output in `log`, and return its gateway.
 
+    PySpark writes settings on the command line, where every user of the machine can read them: those that hold a secret
+    are left out, and come by the gateway once a context is made with `conf`.
+
     Raises
     ------
     PlatformError
         It did not start; the message says why in one line.
     """
+    from pyspark import SparkConf
     from pyspark.errors import PySparkRuntimeError
     from pyspark.java_gateway import launch_gateway
 
+    public = SparkConf(loadDefaults=False).setAll([each for each in conf.getAll() if not is_secret(each[0])])
     with log.open("wb") as output:
         try:
-            return launch_gateway(conf, {"stdout": output, "stderr": output})  # type: ignore[no-untyped-call]
+            return launch_gateway(public, {"stdout": output, "stderr": output})  # type: ignore[no-untyped-call]
         except PySparkRuntimeError:
             raise PlatformError(_why(log.read_text("utf-8", "replace"))) from None
 
 
-# Compiled once and cheaply: 30 % off every start, and the cores are the workers'.
-_JVM_FLAGS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+# Compiled once and cheaply: 30 % off every start, and the cores are the workers'. No file of counters in /tmp.
+_JVM_FLAGS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:-UsePerfData"
 
 
 def _places(folder: Path) -> dict[str, str]:

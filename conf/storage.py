@@ -75,9 +75,11 @@ class FolderStorage:
             # O_NONBLOCK: a pipe that took the picture's name would hang the open.
             descriptor = os.open(path_of(uri), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             try:
-                self._check(os.fstat(descriptor), e_tag, byte_limit)
+                status = os.fstat(descriptor)
+                self._check(status, e_tag, byte_limit)
                 with open(descriptor, "rb", closefd=False) as file:
-                    data = file.read()
+                    # No more than it has: it may grow meanwhile, beyond any limit.
+                    data = file.read(status.st_size)
                 self._check(os.fstat(descriptor), e_tag, byte_limit)
             finally:
                 os.close(descriptor)

@@ -31,6 +31,7 @@ Pooling = Literal["avg", "max", "flatten"]
 
 LARGEST = 1024
 MODEL_FILES: dict[str, Kind] = {".keras": "keras", ".tflite": "tflite"}
+_NAME = re.compile("[a-z0-9][a-z0-9.-]*")
 _OPTIONS = ("pooling", "fit", "weights")
 
 
@@ -114,7 +115,8 @@ def from_declaration(declaration: Mapping[str, Any]) -> Backbone:
     Raises
     ------
     BackboneError
-        The declaration names fields or an architecture that this version does not know.
+        The declaration names fields, values or an architecture that this version does not know; or a name that would
+        not do for a file's, as the featurizer's does.
     """
     try:
         plain: dict[str, Any] = {
@@ -123,9 +125,27 @@ def from_declaration(declaration: Mapping[str, Any]) -> Backbone:
         backbone = Backbone(**{**plain, "preparation": Preparation(**plain["preparation"])})
     except (KeyError, TypeError) as error:
         raise BackboneError(f"This version of Verger cannot read the backbone's declaration ({error}).") from error
+    strange = _strange(backbone)
+    if strange:
+        raise BackboneError(f"This version of Verger cannot read the backbone's declaration (its {strange}).")
     if backbone.kind == "network" and backbone.architecture not in ARCHITECTURES:
         raise BackboneError(f"This version of Verger does not know the architecture {backbone.architecture!r}.")
     return backbone
+
+
+def _strange(backbone: Backbone) -> str:
+    """Return which field of a declaration that was read holds what no declaration does; empty for none."""
+    preparation = backbone.preparation
+    usual = {
+        "architecture": isinstance(backbone.architecture, str) and _NAME.fullmatch(backbone.architecture),
+        "pooling": backbone.pooling in (*get_args(Pooling), "none"),
+        "kind": backbone.kind in get_args(Kind),
+        "channels": backbone.channels in get_args(Order),
+        "size": type(preparation.size) is int and preparation.size > 0,
+        "fit": preparation.fit in get_args(Fit),
+        "filter": preparation.filter in get_args(Filter),
+    }
+    return next((name for name, holds in usual.items() if not holds), "")
 
 
 @dataclass(frozen=True)

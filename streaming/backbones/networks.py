@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conf.errors import BackboneError, first_line
-from streaming.backbones import efficientnet_lite0
+from streaming.backbones import efficientnet_lite0, hdf5_files
 from streaming.backbones.architectures import ARCHITECTURES, Architecture
 from streaming.backbones.backbone import Backbone, BackboneRequest, Pooling
 from streaming.backbones.child import load_tensorflow
@@ -41,17 +41,20 @@ def trained(backbone: Backbone, path: Path) -> "keras.Model":
     Raises
     ------
     BackboneError
-        The file does not hold this network's weights.
+        The file does not hold this network's weights, or not them alone.
     """
     architecture = ARCHITECTURES[backbone.architecture]
     try:
         if not architecture.class_name:
             return efficientnet_lite0.build(backbone.preparation.size, efficientnet_lite0.read_pth(path))
+        foreign = hdf5_files.fault(path, path.stat().st_size)
+        if foreign:
+            raise BackboneError(f"--weights {path}: the file holds {foreign}.")
         if architecture.class_name.startswith("EfficientNetB") and _is_published(architecture, path):
             with _get_file(lambda *_, **__: str(path)):
                 return _application(architecture, backbone.preparation.size, backbone.pooling, "imagenet")
         return _loaded(untrained(backbone), path)
-    except (OSError, ValueError, KeyError, TypeError) as error:  # h5py and Keras each raise several
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:  # h5py and Keras each raise several
         fault = f"the file does not fit {backbone.architecture} ({first_line(error)})"
         raise BackboneError(f"--weights {path}: {fault}.") from error
 

@@ -1,6 +1,5 @@
 """Running a compiled backbone with TensorFlow: batches of pictures, on a GPU where there is one."""
 
-import warnings
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -9,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from conf.errors import BackboneError, first_line
+from conf.errors import BackboneError, UsageError, first_line
 from streaming.backbones.backbone import Backbone
 from streaming.backbones.child import load_tensorflow
+from streaming.backbones.keras_files import open_keras
 
 CPU_BATCH, GPU_BATCH = 8, 128  # on a CPU larger batches are no faster, and VGG16 takes 0.8 GB more at 32
 
@@ -75,12 +75,8 @@ def _configure() -> bool:
 
 
 def _open(model: Path) -> Any:
-    import keras
-
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return keras.saving.load_model(model, compile=False, safe_mode=True)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        fault = first_line(error)
+        return open_keras(model)[0]
+    except UsageError as error:
+        fault = first_line(error).removeprefix(f"--backbone {model}: ").rstrip(".")
         raise BackboneError(f"Model {model}: Keras cannot load it ({fault}); delete it and start again.") from error
