@@ -1,7 +1,7 @@
 """The lake's tables as data, and their creation.
 
-delta-rs creates them in milliseconds and without a JVM; constraints are added through Spark, whose SQL dialect is the
-one that enforces them. Names and columns are the contract.
+delta-rs creates them in milliseconds and without a JVM, their constraints included: those are properties, in the SQL of
+Spark, which enforces them. Names and columns are the contract.
 """
 
 from __future__ import annotations
@@ -223,13 +223,18 @@ def ensure(table: Table, place: str) -> DeltaTable:
                 place,
                 table.schema,
                 partition_by=list(table.partition_by) or None,
-                configuration={**table.properties, VERSION_PROPERTY: str(SCHEMA_VERSION)},
+                configuration={**table.properties, **_checks(table), VERSION_PROPERTY: str(SCHEMA_VERSION)},
                 storage_options=access.delta_options(place),
                 raise_if_key_not_exists=False,
             )
     _refuse_newer(table, found, place)
     _add_missing(table, found, place)
     return found
+
+
+def _checks(table: Table) -> dict[str, str]:
+    """Return the CHECK constraints as properties, which is how Delta keeps them: a new table has no row to check."""
+    return {f"delta.constraints.{name}": expression for name, expression in table.constraints.items()}
 
 
 def open_table(place: str, version: int | None = None) -> DeltaTable:
@@ -266,7 +271,7 @@ def _translated(place: str) -> Iterator[None]:
 
 
 def add_constraints(spark: SparkSession, table: Table, place: str) -> None:
-    """Add the CHECK constraints that the table at `place` does not have yet."""
+    """Add the CHECK constraints that the table at `place`, of an older Verger, does not have yet."""
     present = open_table(place).metadata().configuration
     for name, expression in table.constraints.items():
         if f"delta.constraints.{name}" not in present:

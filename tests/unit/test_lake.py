@@ -28,7 +28,8 @@ def test_a_lake_is_created_and_opened(tmp_path: Path) -> None:
         assert pa.schema(delta.schema().to_arrow()).names == list(table.columns)
         assert delta.metadata().partition_columns == list(table.partition_by)
         configuration = delta.metadata().configuration
-        assert configuration == {**table.properties, VERSION_PROPERTY: str(SCHEMA_VERSION)}
+        checks = {f"delta.constraints.{name}": check for name, check in table.constraints.items()}
+        assert configuration == {**table.properties, **checks, VERSION_PROPERTY: str(SCHEMA_VERSION)}
         assert count_rows(paths.table(table)) == 0
 
 
