@@ -17,6 +17,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
+from conf import points
 from conf.errors import LakeError, StorageError, first_line
 from conf.lake import Place
 from conf.tables import files_of, open_table
@@ -55,18 +56,21 @@ def compact_rows(place: str, rows_per_file: int) -> int:
         small = [each for each in _files(table) if each.rows <= rows_per_file // 2]
         if len(small) < _FEW_FILES:
             return 0
+        points.reach("compaction-begins")
         bundles = [bundle for bundle in _bundles(small, rows_per_file) if len(bundle) > 1]
         now = int(time.time() * 1000)
         schema = pa.schema(table.schema().to_arrow())
         added = [_merged_file(located(place), schema, bundle, now) for bundle in bundles]
         gone = [each for bundle in bundles for each in bundle]
         removed = [RemoveAction(each.path, False, now, each.size, {}) for each in gone]
+        points.reach("compaction-written")
         try:
             # No change of data: neither a stream nor a change feed tells of it. delta-rs refuses it where another
             # commit has deleted rows of these files.
             table.create_write_transaction([*added, *removed], "append", table.schema())
         except CommitFailedError:
             return 0
+        points.reach("compaction-committed")
         return len(gone)
 
 
@@ -92,16 +96,18 @@ def compact(place: str, **partition: str) -> int:
         target = next((tier for tier in _TIERS if sum(size < tier // 2 for size in sizes) >= _FEW_FILES), 0)
         if not target:
             return 0
+        points.reach("compaction-begins")
         filters = [(name, "=", value) for name, value in partition.items()] or None
         try:
             done = table.optimize.compact(filters, target_size=target, max_concurrent_tasks=1)
         except CommitFailedError:
             # Rows were deleted from these files meanwhile; the next round takes what is left.
             return 0
+        points.reach("compaction-committed")
         return int(done["numFilesRemoved"])
 
 
-def vacuum(place: str, before: datetime, now: datetime) -> int:
+def vacuum(place: str, before: datetime, now: datetime, *, orphans: bool = True) -> int:
     """Delete the files of the table at `place` that its latest version has not named since a moment.
 
     Parameters
@@ -112,6 +118,9 @@ def vacuum(place: str, before: datetime, now: datetime) -> int:
         What was removed, or written and never committed, before this moment goes, and what was less than an hour later.
     now
         The time, in UTC.
+    orphans
+        Whether files go, too, that no commit ever named. Only their age tells them from those of a commit under way,
+        and a clock that is set forward makes all files old: not while anybody writes to the table.
 
     Returns
     -------
@@ -127,14 +136,17 @@ def vacuum(place: str, before: datetime, now: datetime) -> int:
     with _translated(place, "vacuumed"):
         table = open_table(place)
         # delta-rs names files that are long gone, too, as long as the log remembers them, and commits that it went.
-        listed = table.vacuum(hours, dry_run=True, enforce_retention_duration=False, full=True)
+        listed = table.vacuum(hours, dry_run=True, enforce_retention_duration=False, full=orphans)
         there = len(_present(located(place), [unquote(name) for name in listed]))
         if there:
-            table.vacuum(hours, dry_run=False, enforce_retention_duration=False, full=True)
+            points.reach("vacuum-listed")
+            table.vacuum(hours, dry_run=False, enforce_retention_duration=False, full=orphans)
         return there
 
 
-def clean(place: str, before: datetime | None, forgotten: datetime | None, now: datetime) -> int:
+def clean(
+    place: str, before: datetime | None, forgotten: datetime | None, now: datetime, *, orphans: bool = True
+) -> int:
     """Delete the files of a table that nobody needs any more, and after a takedown the log that tells of them.
 
     Parameters
@@ -143,6 +155,8 @@ def clean(place: str, before: datetime | None, forgotten: datetime | None, now: 
         What its latest version has not named since then goes; None where all of that must stay.
     forgotten
         What a takedown that is due removed until then goes in any case; None where none is due.
+    orphans
+        See `vacuum`.
 
     Returns
     -------
@@ -155,7 +169,7 @@ def clean(place: str, before: datetime | None, forgotten: datetime | None, now: 
         The table cannot be read, or a file cannot be deleted.
     """
     moments = [each for each in (before, forgotten) if each]
-    deleted = vacuum(place, max(moments), now) if moments else 0
+    deleted = vacuum(place, max(moments), now, orphans=orphans) if moments else 0
     return deleted + forget_log(place, forgotten) if forgotten else deleted
 
 
@@ -212,6 +226,8 @@ def trim_log(place: str, needed: int | None) -> int:
         for path in log:
             if _version(path) < base:
                 path.unlink(missing_ok=True)
+        if base:
+            points.reach("log-trimmed")
         return sum(version < base for version in entries)
 
 

@@ -10,6 +10,7 @@ from deltalake.exceptions import DeltaError
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 
+from conf import points
 from conf.errors import LakeError, StorageError, StreamError, first_line
 from conf.logs import fields, logger
 from conf.retrying import Backoff
@@ -29,6 +30,8 @@ _DISTRUST_AFTER, _TRIES = 3, 8
 _MOST_CAUSES = 10
 # Micro-batches after which the keeper looks whether their small files are worth merging.
 _COMPACT_EVERY = 25
+# Seconds by which the clock was set back, from which on a query is started again.
+_SET_BACK = 5.0
 # Seconds until an audit that could not read the tables is tried again.
 _AUDIT_AGAIN = 600.0
 
@@ -60,6 +63,8 @@ class Keeper:
         The most tries in a row of a query that is to end once all is drained.
     backoff
         The waits between tries.
+    wall
+        The time of day, in seconds.
     """
 
     def __init__(
@@ -74,6 +79,7 @@ class Keeper:
         check: Callable[[], None] = lambda: None,
         tries_once: int = 3,
         backoff: Backoff | None = None,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self.featurizer = pipeline.featurizer
         self._pipeline = pipeline
@@ -85,6 +91,7 @@ class Keeper:
         self._tries_once = tries_once
         self._next_audit = time.monotonic() + (audit_every if audit_in is None else audit_in)
         self._backoff = backoff or Backoff()
+        self._wall = wall
         self._halt, self._pausing, self._idle = Event(), Event(), Event()
         self._distrust = ""
         self._batches = 0
@@ -164,23 +171,29 @@ class Keeper:
         """Complete what has no outcome; return the version to go on from, None where there was no time."""
         self.state = "adopting"
         self._pipeline.set_aside(why)
+        points.reach("checkpoint-set-aside")
         gap = self._pipeline.gap()
         logger().warning(
             "the checkpoint is of no use: going on from what the tables say",
             extra=fields(featurizer=self.featurizer, why=why, missing=gap.rows.num_rows, doubled=gap.doubled),
         )
         filled = self._pipeline.fill(gap.rows, self._took, self._interrupted)
-        return self._pipeline.version_after(gap.version) if filled else None
+        if not filled:
+            return None
+        since = self._pipeline.version_after(gap.version)
+        points.reach("adoption-complete")
+        return since
 
     def _follow(self, query: "StreamingQuery") -> bool:
         """Keep an eye on the query until it ends, or must rest; whether it ended by itself."""
         self.state = "running"
         progress = ProgressReader(query)
+        ahead = self._ahead()
         resting = False
         try:
             while query.isActive and not self._interrupted():
                 self._take(progress)
-                resting = self._batches >= _COMPACT_EVERY and self._pipeline.compacts_at_rest
+                resting = self._compacts_now() or self._set_back(ahead)
                 if resting:
                     break
                 self._compact()
@@ -223,6 +236,24 @@ class Keeper:
             logger().info("audit: each arrival has one outcome", extra=found)
         self._distrust = f"the audit found {missing:,} arrivals without an outcome" if missing else ""
         return not self._distrust
+
+    def _compacts_now(self) -> bool:
+        return self._batches >= _COMPACT_EVERY and self._pipeline.compacts_at_rest
+
+    def _ahead(self) -> float:
+        return self._wall() - time.monotonic()
+
+    def _set_back(self, ahead: float) -> bool:
+        """Tell whether the clock was set back since it was so far ahead of the monotonic one.
+
+        Spark starts the next micro-batch at a time of day, and would wait until it comes again.
+        """
+        seconds = ahead - self._ahead()
+        if seconds < _SET_BACK:
+            return False
+        told = fields(featurizer=self.featurizer, seconds=round(seconds))
+        logger().warning("the clock was set back: the query is started again", extra=told)
+        return True
 
     def _take(self, progress: ProgressReader) -> None:
         for batch in progress.fresh():

@@ -17,7 +17,7 @@ from streaming import checkpoints
 from streaming.commands import takedown
 from streaming.commands.requests import Answer
 
-# A running micro-batch's files are not committed yet: nobody but their age tells them from what was left behind.
+# A running micro-batch reads files that have been merged since it was planned.
 _RUNNING = timedelta(hours=24)
 # A featurizer that was not refitted for so long may have been abandoned; its next refit reads the whole table.
 _REFITTED = timedelta(days=30)
@@ -85,7 +85,8 @@ def keep_up(lake: LakePaths, vacuum_days: float, rows_per_file: int, now: dateti
     now
         The time, in UTC.
     queries_run
-        Whether micro-batches may be under way: then nothing goes that is younger than a day.
+        Whether micro-batches may be under way: then nothing goes that was named within a day, nor what was never named
+        and may be theirs.
 
     Raises
     ------
@@ -103,7 +104,8 @@ def keep_up(lake: LakePaths, vacuum_days: float, rows_per_file: int, now: dateti
         before = now - timedelta(days=vacuum_days)
         latest = now - _RUNNING if queries_run else now
         kept = not upkeep.all_since(place, version, before)
-        deleted += upkeep.clean(place, None if kept else min(before, latest), due and min(due, latest), now)
+        unnamed = None if kept else min(before, latest)
+        deleted += upkeep.clean(place, unnamed, due and min(due, latest), now, orphans=not queries_run)
     deleted += _clean_components(lake, now - timedelta(days=vacuum_days), due, now)
     checkpoints.clean_quarantine(lake, now, vacuum_days)
     done = Done(merged, deleted, trimmed)

@@ -1,5 +1,6 @@
 import json
 import logging
+import time
 from collections.abc import Callable, Iterator
 from threading import Event
 from typing import Any, cast
@@ -307,6 +308,22 @@ def test_where_only_one_may_write_files_are_merged_between_two_queries(running: 
     eventually(lambda: not kept.alive)
     assert first.stopped
     assert orders.calls == ["pool", "start since None", "compact", "start since None"]
+
+
+def test_a_clock_that_is_set_back_starts_the_query_again(
+    running: Callable[[Keeper], Keeper], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Spark would wait for the time of day at which the next micro-batch was due."""
+    off = 0.0
+    first, second = Query(1, end=None), Query(0, end=None)
+    orders = Orders(first, second)
+    running(keeper(orders, wall=lambda: time.monotonic() + off))
+    eventually(lambda: "start since None" in orders.calls)
+    off = -86400.0
+    eventually(lambda: orders.calls.count("start since None") == 2)
+    assert first.stopped
+    assert not second.stopped
+    assert "the clock was set back: the query is started again" in caplog.messages
 
 
 def test_a_process_that_may_no_longer_write_starts_no_query() -> None:

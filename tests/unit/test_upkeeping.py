@@ -75,6 +75,17 @@ def test_files_stay_that_readers_or_micro_batches_may_hold(orchard: Orchard, day
     assert keep_up(orchard.paths, days, 5000, LATER, queries_run=running).facts["deleted"] == 0
 
 
+def test_a_clock_set_forward_takes_no_file_from_a_running_micro_batch(orchard: Orchard) -> None:
+    """What no commit has named yet goes only while no query runs, however old the clock makes it."""
+    under_way = Path(orchard.paths.table(FEATURES)) / "part-under-way.parquet"
+    under_way.write_bytes(b"rows")
+    days_later = LATER + timedelta(days=3)
+    keep_up(orchard.paths, 0, 5000, days_later, queries_run=True)
+    assert under_way.exists()
+    keep_up(orchard.paths, 0, 5000, days_later, queries_run=False)
+    assert not under_way.exists()
+
+
 @pytest.mark.parametrize(("version", "deleted"), [(1, 2), (2, 3), (3, 3)])
 def test_the_oldest_checkpoint_keeps_arrivals(orchard: Orchard, version: int, deleted: int) -> None:
     """As long as it is to read what was removed since; a version that is still to come keeps nothing."""
