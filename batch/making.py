@@ -21,6 +21,7 @@ from batch.model import Model, Projection, id_of
 from batch.plan import Plan
 from batch.tasks.distribution import Distribution
 from batch.tasks.projecting import Projected, readings
+from conf import points
 from conf.lake import LakePaths
 from conf.settings import Settings
 
@@ -103,6 +104,7 @@ def make(job: Job) -> Made | None:
         solution = fit.solve(job.plan, sums, solver, wanted(job.settings), job.distribution, job.say)
     if not len(solution.explained_variance):
         return None
+    points.reach("axes-found")
     before = job.before if job.before and job.before.width == width else None
     solution, former = _aligned(solution, before, sums)
     projection = Projection(sums.moments.mean, solution.scale, solution.basis)
@@ -131,6 +133,7 @@ def make(job: Job) -> Made | None:
         run_card=_run_card(job, sums, solution, why_solver),
     )
     models.append(job.lake, model)
+    points.reach("model-appended")
     replacement.publish(job.lake, job.featurizer, model.id, model.features_version, projected.files)
     return Made(model, (*solution.notes, *_notes(sums)))
 
@@ -139,6 +142,7 @@ def _sums(job: Job, width: int, solver: str) -> Sums:
     job.say(_sentence(job.plan))
     with job.times.of("sums"):
         sums = fit.sums(job.plan, width, solver, job.distribution)
+    points.reach("sums-taken")
     if sums.why_full != job.plan.why_full:
         job.say(f"full pass over {job.plan.winners.n:,} pictures: {sums.why_full}")
     return sums

@@ -23,7 +23,7 @@ from batch.rows.parts import PartGone
 from batch.rows.winners import snapshot, winners
 from batch.tasks.distribution import Distribution, Here, OnSpark
 from batch.tasks.projecting import readings
-from conf import access, lease, upkeep
+from conf import access, lease, points, upkeep
 from conf.access import Access
 from conf.errors import StorageError, UsageError
 from conf.featurizers import chosen
@@ -165,6 +165,7 @@ def _attempt(lake: LakePaths, featurizer: str, settings: Settings, distribute: D
     times = Times()
     with times.of("plan"):
         planned = plan(lake, featurizer, last, solver, full=settings.full)
+    points.reach("refit-planned")
     if planned.winners.n < _LEAST:
         return Refit(None, f"nothing to fit: {planned.winners.n} pictures have features, {_LEAST} are needed", False)
     if last and planned.unchanged and not settings.full and making.asked(settings) == last.run_card["asked"]:

@@ -20,6 +20,7 @@ from batch.rows.parts import Part, dealt
 from batch.tasks import projecting
 from batch.tasks.distribution import Distribution
 from batch.tasks.projecting import Projected, Reading, Work
+from conf import points
 from conf.deletion import delete_pictures
 from conf.lake import LakePaths
 from conf.logs import fields, logger
@@ -64,7 +65,9 @@ def project(
     work = Work(projection, model, features_version, str(folder), labels)
     shares = _shares(readings, distribution.tasks)
     task = functools.partial(projecting.project, work=work)
-    return projecting.read_projected(distribution.rows(task, shares, projecting.SAID))
+    projected = projecting.read_projected(distribution.rows(task, shares, projecting.SAID))
+    points.reach("components-written")
+    return projected
 
 
 def publish(lake: LakePaths, featurizer: str, model: str, features_version: int, files: Sequence[Written]) -> None:
@@ -82,6 +85,7 @@ def publish(lake: LakePaths, featurizer: str, model: str, features_version: int,
     if len(gone) or not _commit(lake, featurizer, model, features_version, files):
         discard(lake, featurizer, files)
         raise Overtaken("pictures were taken down meanwhile" if len(gone) else "the components changed meanwhile")
+    points.reach("components-published")
     late = _deleted(lake, featurizer, looked_at, open_table(lake.table(FEATURES)).version())
     if len(late):
         delete_pictures(lake.table(COMPONENTS), late.to_pylist())

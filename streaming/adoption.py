@@ -13,6 +13,7 @@ import pyarrow.dataset as ds
 from deltalake import CommitProperties, Transaction, write_deltalake
 from numpy.typing import NDArray
 
+from conf import points
 from conf.errors import StorageError
 from conf.lake import LakePaths
 from conf.tables import ARRIVALS, FEATURES, open_table
@@ -107,6 +108,7 @@ def fill(
         append(rows.slice(start, rows_per_commit), application, last)
         if open_table(lake.table(FEATURES)).transaction_version(application) != last:
             raise StorageError(f"somebody else adopts the outcomes of {featurizer}")
+        points.reach("outcomes-adopted")
     return True
 
 

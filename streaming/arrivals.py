@@ -21,6 +21,7 @@ from deltalake import CommitProperties, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 from numpy.typing import NDArray
 
+from conf import points
 from conf.errors import LakeError, StorageError, first_line
 from conf.tables import ARRIVALS, TIMESTAMP, open_table
 from streaming.discovery.sighting import Found
@@ -241,7 +242,11 @@ class Arrivals:
                 self._read()
             try:
                 fresh = {key: chunk[key] for key in self._missing(chunk)}
-                return [self._write(fresh, route)] if fresh else []
+                if not fresh:
+                    return []
+                written = self._write(fresh, route)
+                points.reach("arrivals-appended")
+                return [written]
             except CommitFailedError:
                 # Somebody appended since our snapshot: look again at what is really new.
                 self._stale = True

@@ -6,6 +6,7 @@ from threading import Event
 
 from deltalake.exceptions import DeltaError
 
+from conf import points
 from conf.errors import LakeError, LeaseUnsure, StorageError
 from conf.lake import LakePaths
 from conf.lease import Lease
@@ -66,7 +67,9 @@ class Chores:
         """Do what commands have asked for; what the world prevents is tried again later."""
         try:
             for request in inbox.pending(self._lake.requests):
-                inbox.answer(self._lake.requests, request, self._answer(request))
+                answer = self._answer(request)
+                points.reach("request-executed")
+                inbox.answer(self._lake.requests, request, answer)
         except (StorageError, LeaseUnsure) as error:
             logger().warning("requests wait", extra=fields(error=str(error)))
 
