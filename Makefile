@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check faults bench soak reference lock clean
+.PHONY: help setup demo test check long faults mutants fuzz bench soak reference lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,8 +18,17 @@ demo: $(READY) ## draw pictures, stream them, show what became of them
 test: $(READY) ## run the test suite
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not long'
 
-faults: $(READY) ## run the long tests: further fault stories and networks (minutes)
+long: $(READY) ## run the long tests: further stories and networks (minutes)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m long
+
+faults: $(READY) ## kill the program for MINUTES (60) by schedules drawn from SEED (1), and hold what is left against the rules
+	@$(BIN)/python -m tests.faults --minutes $(or $(MINUTES),60) --seed $(or $(SEED),1) --s3-every 6
+
+mutants: $(READY) ## take one safeguard after the other out: the fault suite must notice each (a quarter of an hour)
+	@$(BIN)/python -m tests.faults.mutants --intact
+
+fuzz: $(READY) ## decode mutated pictures for SECONDS (60): no crash, no hang, bounded memory
+	@$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60)
 
 check: $(READY) ## lint, types, import contracts
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

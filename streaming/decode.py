@@ -17,16 +17,20 @@ The decoding rule, version 1 (part of the featurizer's declaration through `Prep
     side to the square's and centres on white.
 """
 
+import ctypes
+import logging
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageFile
+from PIL import ExifTags, Image, ImageFile, _imaging
 
 from conf.errors import Rejected
 from conf.rejections import Reason
@@ -45,6 +49,21 @@ TURNS = {
 }
 LYING = frozenset({5, 6, 7, 8})  # orientations that swap width and height
 BITS_PER_SAMPLE, TILE_WIDTH, TILE_LENGTH = 258, 322, 323  # TIFF 6.0, sections 8 and 15
+
+
+def _hush() -> None:
+    """Keep from standard error what Pillow logs and libtiff prints of damaged files; an exception says it as well.
+
+    Pillow leaves libtiff's handler of errors as it is and offers no way to it but the symbol that it links to.
+    """
+    logging.getLogger("PIL").setLevel(logging.CRITICAL + 1)
+    handler = getattr(ctypes.CDLL(_imaging.__file__), "TIFFSetErrorHandler", None)
+    if handler is not None:  # a build without libtiff, or one that hides it
+        handler.argtypes, handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+        handler(None)
+
+
+_hush()
 
 
 @dataclass(frozen=True)
@@ -86,7 +105,8 @@ def decode(data: bytes, preparation: Preparation, pixel_limit: int) -> Picture:
     Raises
     ------
     Rejected
-        EMPTY, NOT_A_PICTURE, TOO_MANY_PIXELS, TRUNCATED or CORRUPT. Whatever the bytes, no warning leaves.
+        EMPTY, NOT_A_PICTURE, TOO_MANY_PIXELS, TRUNCATED or CORRUPT. Whatever the bytes, no warning leaves and nothing
+        is printed.
     MemoryError
         There was no room, for which the picture need not be to blame. Nothing else is raised.
     """
@@ -138,7 +158,10 @@ def _decoded(data: bytes, preparation: Preparation, pixel_limit: int) -> Picture
 def _check_pixels(stored: ImageFile.ImageFile, pixel_limit: int) -> None:
     width, height = stored.size
     tags = getattr(stored, "tag_v2", {})  # a tile of a TIFF may be larger than its picture
-    if max(width * height, tags.get(TILE_WIDTH, 0) * tags.get(TILE_LENGTH, 0)) > pixel_limit:
+    tile = [tags.get(tag, 0) for tag in (TILE_WIDTH, TILE_LENGTH)]
+    if not all(isinstance(side, Real) for side in tile):  # a text times a number is a long text
+        raise ValueError("the size of the tiles is no pair of numbers")
+    if max(width * height, math.prod(tile)) > pixel_limit:
         raise Rejected(Reason.TOO_MANY_PIXELS, f"{width:,} x {height:,} pixels; the limit is {pixel_limit:,}")
 
 

@@ -1,0 +1,1 @@
+"""Hostile bytes against the decoder: `python -m tests.fuzz`."""
