@@ -4,12 +4,14 @@ An event is a sentence and its fields: `log.info("micro-batch", extra=fields(pic
 line whatever names stand in it, and holds no secret.
 """
 
+import copy
 import json
 import logging
 import sys
 import time
 from typing import Any, TextIO
 
+from conf.errors import first_line
 from conf.printable import printable, printable_json
 from conf.redaction import redacted
 
@@ -27,16 +29,33 @@ def fields(**values: Any) -> dict[str, Any]:
 
 
 def configure(stream: TextIO | None = None, *, level: int = logging.INFO) -> None:
-    """Send the product's log to `stream` (standard error), replacing what an earlier call set up."""
+    """Send the product's log to `stream` (standard error), replacing what an earlier call set up.
+
+    What libraries warn of goes there, too, each on a line.
+    """
     target = stream or sys.stderr
-    handler = logging.StreamHandler(target)
     on_terminal = target.isatty()
-    handler.setFormatter(_Plain() if on_terminal else _JsonLines())
+    handler, others = logging.StreamHandler(target), _OfOthers(target)
+    for each in (handler, others):
+        each.setFormatter(_Plain() if on_terminal else _JsonLines())
+    root = logging.getLogger()
+    root.handlers[:] = [*(each for each in root.handlers if not isinstance(each, _OfOthers)), others]
     log = logger()
     log.handlers[:] = [handler]
     log.propagate = False
     # A person at a terminal has the live line; the log adds only what needs attention.
     log.setLevel(max(level, logging.WARNING) if on_terminal and level == logging.INFO else level)
+
+
+class _OfOthers(logging.StreamHandler[TextIO]):
+    """Tells what a library says without its traceback: py4j has one for each connection to a JVM that died."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        told = copy.copy(record)
+        error = record.exc_info[1] if record.exc_info else None
+        told.exc_info = told.exc_text = None
+        told.__dict__.update(fields(logger=record.name, **({"error": first_line(error)} if error else {})))
+        super().emit(told)
 
 
 class _JsonLines(logging.Formatter):

@@ -250,8 +250,12 @@ def launch(conf: "SparkConf", log: Path) -> Any:
         It did not start; the message says why in one line.
     """
     from pyspark import SparkConf
+    from pyspark.accumulators import AccumulatorTCPServer
     from pyspark.errors import PySparkRuntimeError
     from pyspark.java_gateway import launch_gateway
+
+    # It prints a traceback where the JVM dies, which others find out and tell.
+    AccumulatorTCPServer.handle_error = _silent  # type: ignore[method-assign]
 
     public = SparkConf(loadDefaults=False).setAll([each for each in conf.getAll() if not is_secret(each[0])])
     with log.open("wb") as output:
@@ -259,6 +263,10 @@ def launch(conf: "SparkConf", log: Path) -> Any:
             return launch_gateway(public, {"stdout": output, "stderr": output})  # type: ignore[no-untyped-call]
         except PySparkRuntimeError:
             raise PlatformError(_why(log.read_text("utf-8", "replace"))) from None
+
+
+def _silent(self: Any, request: Any, client_address: Any) -> None:
+    """Say nothing of a connection that broke."""
 
 
 # Compiled once and cheaply: 30 % off every start, and the cores are the workers'. No file of counters in /tmp.

@@ -126,3 +126,19 @@ def test_standard_error_is_where_the_log_goes(capsys: pytest.CaptureFixture[str]
     out, err = capsys.readouterr()
     assert out == ""
     assert json.loads(err)["event"] == "event"
+
+
+def test_what_a_library_says_is_one_line() -> None:
+    """Its tracebacks are not: of a JVM that dies, py4j tells the same at length for every connection."""
+    stream = io.StringIO()
+    configure(stream)
+    configure(stream)
+    try:
+        raise ConnectionResetError("the other side is gone")
+    except ConnectionResetError:
+        logging.getLogger("library.part").exception("sending failed")
+    (line,) = lines(stream)
+    told = json.loads(line)
+    assert (told["event"], told["logger"]) == ("sending failed", "library.part")
+    assert told["error"] == "the other side is gone"
+    assert "traceback" not in told
