@@ -147,7 +147,9 @@ def publish(
             ),
         )
     except CommitFailedError:
-        return False
+        # Where the answer to a put was lost, it is put again and refused, though it stands.
+        standing = set(files_of(open_table(place), featurizer=featurizer)["path"].to_pylist())
+        return bool(files) and f"featurizer={featurizer}/{files[0].name}" in standing
     except (DeltaError, OSError) as error:
         raise StorageError(f"{place} cannot be written: {first_line(error)}") from error
     return True

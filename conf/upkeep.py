@@ -1,110 +1,22 @@
-"""Upkeep of one table: small files merged, files and log entries deleted that nobody can need any more."""
+"""Upkeep of one table: files and log entries deleted that nobody can need any more."""
 
-import json
 import math
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import unquote
-from uuid import uuid4
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-from deltalake import DeltaTable
-from deltalake.exceptions import CommitFailedError, DeltaError
-from deltalake.transaction import AddAction, RemoveAction
+from deltalake.exceptions import DeltaError
 
 from conf import points
 from conf.errors import LakeError, StorageError, first_line
 from conf.lake import Place
-from conf.tables import files_of, open_table
+from conf.tables import open_table
 from conf.uris import located
 
-# Fewer are not worth a commit, and the files that it leaves behind until VACUUM.
-_FEW_FILES = 100
-# Larger files than a tier are left alone, so that each row is written anew three times at most, not with every round.
-_TIERS = (512 << 10, 8 << 20, 128 << 20)
 _MOST_VERSIONS = 2000
 _HOUR = timedelta(hours=1)
-
-
-def compact_rows(place: str, rows_per_file: int) -> int:
-    """Merge small files of the table at `place`, none into more rows than a bound; its streams see no change.
-
-    Parameters
-    ----------
-    place
-        Where the table lies.
-    rows_per_file
-        No file that this makes holds more rows: a micro-batch takes whole files.
-
-    Returns
-    -------
-    int
-        Files that went into larger ones; none while there are few.
-
-    Raises
-    ------
-    StorageError
-        The table cannot be read or written.
-    """
-    with _translated(place, "compacted"):
-        table = open_table(place)
-        small = [each for each in _files(table) if each.rows <= rows_per_file // 2]
-        if len(small) < _FEW_FILES:
-            return 0
-        points.reach("compaction-begins")
-        bundles = [bundle for bundle in _bundles(small, rows_per_file) if len(bundle) > 1]
-        now = int(time.time() * 1000)
-        schema = pa.schema(table.schema().to_arrow())
-        added = [_merged_file(located(place), schema, bundle, now) for bundle in bundles]
-        gone = [each for bundle in bundles for each in bundle]
-        removed = [RemoveAction(each.path, False, now, each.size, {}) for each in gone]
-        points.reach("compaction-written")
-        try:
-            # No change of data: neither a stream nor a change feed tells of it. delta-rs refuses it where another
-            # commit has deleted rows of these files.
-            table.create_write_transaction([*added, *removed], "append", table.schema())
-        except CommitFailedError:
-            return 0
-        points.reach("compaction-committed")
-        return len(gone)
-
-
-def compact(place: str, **partition: str) -> int:
-    """Merge small files of one partition of the table at `place`; its rows and its change feed stay as they are.
-
-    Delta's own auto-compaction does so within a micro-batch, and after a restart in every micro-batch: it forgets
-    which files it has seen, and takes the one that it has just made for a reason to begin again.
-
-    Returns
-    -------
-    int
-        Files that went into larger ones; none while there are few.
-
-    Raises
-    ------
-    StorageError
-        The table cannot be read or written.
-    """
-    with _translated(place, "compacted"):
-        table = open_table(place)
-        sizes = [each.size for each in _files(table, **partition)]
-        target = next((tier for tier in _TIERS if sum(size < tier // 2 for size in sizes) >= _FEW_FILES), 0)
-        if not target:
-            return 0
-        points.reach("compaction-begins")
-        filters = [(name, "=", value) for name, value in partition.items()] or None
-        try:
-            done = table.optimize.compact(filters, target_size=target, max_concurrent_tasks=1)
-        except CommitFailedError:
-            # Rows were deleted from these files meanwhile; the next round takes what is left.
-            return 0
-        points.reach("compaction-committed")
-        return int(done["numFilesRemoved"])
 
 
 def vacuum(place: str, before: datetime, now: datetime, *, orphans: bool = True) -> int:
@@ -278,61 +190,12 @@ def all_since(place: str, version: int | None, moment: datetime) -> bool:
         return True
 
 
-@dataclass(frozen=True)
-class _File:
-    """A file of a table: its path as the log spells it, its bytes and rows."""
-
-    path: str
-    size: int
-    rows: int
-
-
-def _files(table: DeltaTable, **partition: str) -> list[_File]:
-    """Return the files of a table that hold rows, or those of one partition, oldest first."""
-    rows = (
-        files_of(table, **partition)
-        .sort_by("modification_time")
-        .select(["path", "size_bytes", "num_records"])
-        .to_pylist()
-    )
-    return [_File(each["path"], each["size_bytes"], each["num_records"]) for each in rows if each["num_records"]]
-
-
-def _bundles(files: Iterable[_File], most_rows: int) -> Iterator[list[_File]]:
-    """Bundle files, in their order, so that none holds more rows than the bound."""
-    bundle: list[_File] = []
-    rows = 0
-    for each in files:
-        if bundle and rows + each.rows > most_rows:
-            yield bundle
-            bundle, rows = [], 0
-        bundle.append(each)
-        rows += each.rows
-    if bundle:
-        yield bundle
-
-
 def _present(place: Place, names: Sequence[str]) -> list[str]:
     if isinstance(place, Path):
         return [name for name in names if (place / name).exists()]
     # One listing costs less than a question for each.
     present = {each.uri for each in place.walk_files()} if names else set()
     return [name for name in names if (place / name).uri in present]
-
-
-def _merged_file(place: Place, schema: pa.Schema, bundle: Sequence[_File], now: int) -> AddAction:
-    """Write the rows of some files into one, which is not committed yet."""
-    rows = pa.concat_tables(_rows(place / unquote(each.path)).cast(schema) for each in bundle)
-    name = f"part-00000-{uuid4()}-c000.zstd.parquet"
-    with (place / name).open("xb") as file:
-        pq.write_table(rows, file, compression="zstd")
-        size = file.tell()
-    return AddAction(name, size, {}, now, False, json.dumps({"numRecords": rows.num_rows}))
-
-
-def _rows(path: Place) -> pa.Table:
-    with path.open("rb") as file:
-        return pq.read_table(file)
 
 
 def _log(place: str) -> list[Place]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from conf import upkeep
+from conf import compaction
 from conf.lake import LakePaths
 from conf.tables import ARRIVALS, FEATURES
 from streaming import adoption, checkpoints, query
@@ -89,8 +89,8 @@ class Pipeline:
         return self.lake.remote
 
     def compact(self) -> int:
-        """Merge the small files that micro-batches leave, beside them; see `conf.upkeep.compact`."""
-        return upkeep.compact(self.lake.table(FEATURES), featurizer=self.featurizer)
+        """Merge the small files that micro-batches leave, beside them; see `conf.compaction.compact`."""
+        return compaction.compact(self.lake.table(FEATURES), featurizer=self.featurizer)
 
     def set_aside(self, why: str) -> None:
         """Move the checkpoint out of the way."""

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from conf import lease, upkeep
+from conf import compaction, lease, upkeep
 from conf.errors import LakeError, StorageError, first_line
 from conf.featurizers import featurized
 from conf.lake import LakePaths
@@ -96,8 +96,8 @@ def keep_up(lake: LakePaths, vacuum_days: float, rows_per_file: int, now: dateti
     arrivals, features = lake.table(ARRIVALS), lake.table(FEATURES)
     needed = checkpoints.needed(lake)
     due = takedown.must_go_before(lake, now)
-    merged = upkeep.compact_rows(arrivals, rows_per_file)
-    merged += sum(upkeep.compact(features, featurizer=each) for each in featurized(lake))
+    merged = compaction.compact_rows(arrivals, rows_per_file)
+    merged += sum(compaction.compact(features, featurizer=each) for each in featurized(lake))
     deleted = trimmed = 0
     for place, version in ((arrivals, needed), (features, _modelled(lake, now))):
         trimmed += upkeep.trim_log(place, version)

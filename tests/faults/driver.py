@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 from bootstrap import entry
-from conf import points, upkeep
+from conf import compaction, points
 from streaming import keeper
 from tests.faults.processes import family
 
@@ -53,7 +53,7 @@ def _kill(whom: str) -> None:
 
 def _hasten() -> None:
     """Let compaction find enough to do in a run of a minute."""
-    upkeep._FEW_FILES = 4
+    compaction._FEW_FILES = 4
     keeper._COMPACT_EVERY = 3
 
 

@@ -7,7 +7,7 @@ import pytest
 from deltalake import DeltaTable
 
 from bootstrap import orchard
-from conf import upkeep
+from conf import compaction, upkeep
 from conf.lake import LakePaths
 from conf.tables import ARRIVALS, FEATURES, Table
 from streaming import keeper
@@ -22,7 +22,7 @@ def test_a_query_goes_on_over_merged_files_and_a_short_log(
     run: Run, landing: Path, lake: LakePaths, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """While it runs, after a restart, and when its old entries of the log and old files are gone; with no adoption."""
-    monkeypatch.setattr(upkeep, "_FEW_FILES", 3)
+    monkeypatch.setattr(compaction, "_FEW_FILES", 3)
     monkeypatch.setattr(upkeep, "_MOST_VERSIONS", 2)
     monkeypatch.setattr(keeper, "_COMPACT_EVERY", 3)
     planted = 24

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from batch.rows.changes import Changes, Difference, FeedGone, difference, read_changes, touched
 from batch.rows.parts import Part, PartGone, read
 from batch.rows.winners import snapshot, winners
-from conf import deletion, upkeep
+from conf import compaction, deletion, upkeep
 from conf.tables import FEATURES
 from tests.unit.lakes import MORNING, ONE, OTHER, Orchard, seconds
 
@@ -71,8 +71,8 @@ def delete(orchard: Orchard, *uris: str) -> None:
 def compact(orchard: Orchard) -> None:
     """Merge small files as upkeep does, though they are few."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(upkeep, "_FEW_FILES", 2)
-        upkeep.compact(place(orchard), featurizer=ONE)
+        patch.setattr(compaction, "_FEW_FILES", 2)
+        compaction.compact(place(orchard), featurizer=ONE)
 
 
 @pytest.fixture(params=["by condition", "by merging"])

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
+from deltalake.exceptions import CommitFailedError
 
 from batch.publication import Publication, Written, folder, open_components, publish, published
 from batch.tasks.projecting import SCHEMA
@@ -191,6 +192,25 @@ class TestPublished:
         assert (shown.model, shown.features_version, shown.version) == ("m1", 3, 2)
         delete_pictures(lake.table(COMPONENTS), ["b"])
         assert published(lake, ONE) is None
+
+
+def test_a_commit_whose_answer_was_lost_is_published(lake: LakePaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is refused when it is put again, though it stands: its files must not be deleted."""
+    commit = DeltaTable.create_write_transaction
+
+    def lost(*given: Any, **named: Any) -> None:
+        commit(*given, **named)
+        raise CommitFailedError("another commit was first")
+
+    monkeypatch.setattr(DeltaTable, "create_write_transaction", lost)
+    assert put(lake, "m1", "a", "b")
+    monkeypatch.setattr(DeltaTable, "create_write_transaction", refused)
+    assert not put(lake, "m2", "c")
+    assert rows(lake) == [("a", "m1"), ("b", "m1")]
+
+
+def refused(*_: Any, **__: Any) -> None:
+    raise CommitFailedError("another commit was first")
 
 
 @pytest.fixture(scope="module")

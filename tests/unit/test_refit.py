@@ -13,7 +13,7 @@ from batch import models, publication, replacement
 from batch.algebra.moments import Moments
 from batch.publication import published
 from batch.refit import Refit, refit, use
-from conf import upkeep
+from conf import compaction, upkeep
 from conf.deletion import delete_pictures
 from conf.errors import UsageError
 from conf.settings import Settings
@@ -111,7 +111,7 @@ def grown(field: Field) -> None:
 
 def compacted(field: Field) -> None:
     field.grow("c1", at=70)
-    upkeep.compact(field.paths.table(FEATURES), featurizer=ONE)
+    compaction.compact(field.paths.table(FEATURES), featurizer=ONE)
     open_table(field.paths.table(FEATURES)).optimize.compact()
 
 

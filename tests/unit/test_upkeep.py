@@ -3,14 +3,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
-from deltalake import DeltaTable, write_deltalake
+from deltalake import DeltaTable
 
 from conf import upkeep
 from conf.errors import StorageError
-from conf.tables import ARRIVALS, FEATURES
-from tests.unit.lakes import ONE, OTHER, Orchard
+from conf.tables import ARRIVALS
+from tests.unit.lakes import Orchard
 
 NOW = datetime.now(UTC)
 
@@ -27,82 +26,11 @@ def place(orchard: Orchard) -> str:
     return orchard.paths.table(ARRIVALS)
 
 
-def sizes(place: str) -> list[int]:
-    """Return the rows of each file of a table, sorted."""
-    return sorted(pa.table(DeltaTable(place).get_add_actions(flatten=True))["num_records"].to_pylist())
-
-
 def age(place: str, pattern: str, days: float) -> None:
     """Let files of a table be as old as that."""
     stamp = (NOW - timedelta(days=days)).timestamp()
     for path in Path(place).glob(pattern):
         os.utime(path, (stamp, stamp))
-
-
-@pytest.fixture(autouse=True)
-def _ten_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let ten files be worth a commit: a hundred take seconds to write."""
-    monkeypatch.setattr(upkeep, "_FEW_FILES", 10)
-
-
-class TestCompact:
-    """Small files become few, none with more rows than the bound."""
-
-    def test_no_file_holds_more_rows_than_the_bound(self, orchard: Orchard, place: str) -> None:
-        """Also beside large files, which hold more rows per byte; again and again until nothing is small."""
-        orchard.arrive(*(f"file:///large/{number:06}" for number in range(2000)))
-        for number in range(12):
-            orchard.arrive(f"file:///small/{number}")
-        before = orchard.uris(ARRIVALS)
-        assert upkeep.compact_rows(place, 5) == 12
-        assert sizes(place) == [2, 5, 5, 2000]
-        assert sorted(orchard.uris(ARRIVALS)) == sorted(before)
-
-    def test_a_few_small_files_are_left(self, orchard: Orchard, place: str) -> None:
-        """They are not worth a commit."""
-        for number in range(4):
-            orchard.arrive(f"file:///{number}")
-        version = DeltaTable(place).version()
-        assert upkeep.compact_rows(place, 50) == 0
-        assert DeltaTable(place).version() == version
-
-    def test_an_empty_table_is_left(self, place: str) -> None:
-        """There is nothing to merge."""
-        assert upkeep.compact_rows(place, 50) == 0
-
-    def test_it_is_no_change_of_data(self, orchard: Orchard, place: str) -> None:
-        """What reads the table as a stream sees nothing."""
-        for number in range(10):
-            orchard.arrive(f"file:///{number}")
-        upkeep.compact_rows(place, 5000)
-        (log,) = Path(place, "_delta_log").glob(f"{DeltaTable(place).version():020}.json")
-        assert '"remove"' in log.read_text()
-        assert '"dataChange":true' not in log.read_text()
-
-    def test_an_append_meanwhile_stays(self, orchard: Orchard, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The writer's handle may be older than the compaction, too."""
-        writer = DeltaTable(place)
-        for number in range(10):
-            orchard.arrive(f"file:///{number}")
-        opened = DeltaTable(place)
-        row = opened.to_pyarrow_table().slice(0, 1)
-        write_deltalake(place, row, mode="append")
-        monkeypatch.setattr(upkeep, "open_table", lambda place: opened)
-        assert upkeep.compact_rows(place, 5000) == 10
-        write_deltalake(writer, row, mode="append")
-        assert DeltaTable(place).to_pyarrow_table().num_rows == 12
-
-    def test_a_delete_meanwhile_wins(self, orchard: Orchard, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Nothing that was deleted comes back."""
-        for number in range(10):
-            orchard.arrive(f"file:///{number}")
-        opened = DeltaTable(place)
-        opened.to_pyarrow_table()
-        DeltaTable(place).delete("uri = 'file:///7'")
-        monkeypatch.setattr(upkeep, "open_table", lambda place: opened)
-        assert upkeep.compact_rows(place, 5000) == 0
-        assert "file:///7" not in orchard.uris(ARRIVALS)
-        assert len(orchard.uris(ARRIVALS)) == 9
 
 
 class TestVacuum:
@@ -157,26 +85,6 @@ class TestVacuum:
         assert DeltaTable(place).version() == version
 
 
-class TestCompactOfAPartition:
-    """Small files of one featurizer become one."""
-
-    def test_only_its_own_are_merged(self, orchard: Orchard, place: str) -> None:
-        """When they are many; vectors, rows and the change feed stay as they are."""
-        features = orchard.paths.table(FEATURES)
-        for number in range(10):
-            orchard.outcome({"uri": f"file:///{number}"}, featurizer=ONE)
-        orchard.outcome({"uri": "file:///a"}, {"uri": "file:///b", "rejection": "empty"}, featurizer=OTHER)
-        rows, version = orchard.rows(FEATURES), DeltaTable(features).version()
-        assert upkeep.compact(features, featurizer=OTHER) == 0
-        assert upkeep.compact(features, featurizer=ONE) == 10
-        assert (sum(sizes(features)), len(sizes(features)) < 5) == (12, True)
-        assert orchard.rows(FEATURES) == rows
-        assert DeltaTable(features).version() == version + 1
-        changes = DeltaTable(features).load_cdf(starting_version=1)
-        assert sum(batch.num_rows for batch in changes) == 12
-        assert upkeep.compact(features, featurizer=ONE) == 0
-
-
 class TestLog:
     """Old entries of the log go where there are many, as far as nobody needs them."""
 
@@ -226,8 +134,6 @@ class TestLog:
 @pytest.mark.parametrize(
     ("work", "word"),
     [
-        (lambda place: upkeep.compact_rows(place, 5), "compacted"),
-        (lambda place: upkeep.compact(place), "compacted"),
         (lambda place: upkeep.vacuum(place, NOW, NOW), "vacuumed"),
         (lambda place: upkeep.configure(place, {"a": "b"}), "configured"),
     ],
