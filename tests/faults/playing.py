@@ -103,11 +103,17 @@ def _settled(stage: Stage) -> list[str]:
     broken = [] if code == 0 else [f"the stream ended with {code} when it was asked to"]
     if not drained:
         broken.append("I7: the backlog did not drain by itself")
-    code, said = stage.run("refit")
-    stage.note(said)
-    if code:
-        broken.append(f"I7: the last refit ended with {code}: {said}")
+    if _refits(stage.schedule):
+        code, said = stage.run("refit")
+        stage.note(said)
+        if code:
+            broken.append(f"I7: the last refit ended with {code}: {said}")
     return [*broken, *reader.violations()]
+
+
+def _refits(schedule: Schedule) -> bool:
+    """Whether a schedule is to end with a refit: where it had one, and some others, as a refit takes its time."""
+    return any("refit" in act or act == "all_at_once" for act in schedule.acts) or schedule.seed % 4 == 0
 
 
 def _drained(stage: Stage, reader: Reader) -> bool:
