@@ -51,7 +51,7 @@ class Mutant:
     @property
     def schedule(self) -> Schedule:
         """What is played."""
-        return Schedule(1, self.store, {"batch-pictures": "8"}, self.steps)
+        return Schedule(1, self.store, {"batch-pictures": "32"}, self.steps)
 
 
 def _step(act: str, **arguments: object) -> Step:
@@ -117,10 +117,12 @@ MUTANTS = (
     Mutant(
         "atomic publication",
         "batch/publication.py",
-        "            [*removed, *added],\n",
-        "            [*added],\n",
+        "        table.create_write_transaction(\n            [*removed, *added],\n",
+        "        table.create_write_transaction(removed, 'append', table.schema(), list(COMPONENTS.partition_by))\n"
+        "        table = open_table(place)\n"
+        "        table.create_write_transaction(\n            [*added],\n",
         (*_BEGUN, _step("refit"), _step("land", number=8), _step("wait", seconds=2)),
-        "I5: version",
+        "of components shows none",
     ),
 )
 

@@ -42,6 +42,8 @@ class Tables:
 
     def commits(self, name: str) -> Iterator[list[dict[str, Any]]]:
         """Yield the actions of each commit of a table, oldest first, as its log holds them."""
+        if not DeltaTable.is_deltatable(f"{self.lake}/{name}", self._how):
+            return
         files = PyFileSystem(DeltaStorageHandler(f"{self.lake}/{name}", self._how))
         entries = files.get_file_info(FileSelector("_delta_log", allow_not_found=True))
         for path in sorted(each.path for each in entries if each.path.endswith(".json")):

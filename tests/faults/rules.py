@@ -77,7 +77,7 @@ class Reader:
 
     def violations(self) -> list[str]:
         """Return each rule that is broken, with what shows it."""
-        return [*self._of_arrivals(), *self._of_outcomes(), *self._of_models()]
+        return [*self._of_arrivals(), *self._of_outcomes(), *self._of_publications(), *self._of_models()]
 
     def _of_arrivals(self) -> Iterator[str]:
         arrived = _identities(self.tables.read("arrivals", IDENTITY))
@@ -141,7 +141,6 @@ class Reader:
             yield f"I5: components are of {name}, which models does not know"
             return
         yield from self._of_components(mine[0], shown)
-        yield from self._of_publications()
 
     def _of_components(self, model: dict[str, Any], shown: pa.Table) -> Iterator[str]:
         winners = _newest(self.tables.read("features", [*IDENTITY, "discovered_at", "features"]).to_pylist())
