@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from streaming.backbones.shelf import Compiled
-from tests.faults import acts
+from tests.faults import acts, harms
 from tests.faults.rules import Reader, Reference
 from tests.faults.schedule import Schedule
 from tests.faults.stage import TREE, Backend, Stage, Violation
@@ -64,7 +64,7 @@ def played(
 ) -> Played:
     """Play a schedule in an empty folder and check the rules afterwards; `found` gets what is left of a violation."""
     stage = Stage(folder, schedule, compiled, backend, tree)
-    disk = "fill_disk" in schedule.acts and acts.mounted(folder / "disk", _DISK)
+    disk = "fill_disk" in schedule.acts and harms.mounted(folder / "disk", _DISK)
     violations: tuple[str, ...] = ()
     try:
         stage.prepare()
@@ -82,7 +82,7 @@ def played(
         if violations and found:
             _keep(stage, found / f"{schedule.store}-{schedule.seed}")
         if disk:
-            acts.unmounted(folder / "disk")
+            harms.unmounted(folder / "disk")
     return Played(schedule, violations, stage.kills, stage.reached(), len(stage.ledger.versions), tuple(stage.notes))
 
 

@@ -9,11 +9,10 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Any
 
 from conf import access
 from conf.access import Access
@@ -295,11 +294,3 @@ class Stage:
     @property
     def _clock(self) -> Path:
         return self.folder / "clock"
-
-
-def remove(stage: Stage) -> None:
-    """Delete what a stage wrote into its folder."""
-    shutil.rmtree(stage.folder, ignore_errors=True)
-
-
-Arguments = Mapping[str, Any]

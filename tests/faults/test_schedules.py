@@ -13,24 +13,25 @@ from tests.faults.playing import played
 from tests.faults.schedule import FAULTS, Schedule, Step, Store, draw
 from tests.faults.stage import BACKBONE, TREE
 
-_STREAM = (
+_BOTH_LEGS = (
     Step("land", {"number": 12}),
     Step("kill_in_micro_batch", {"point": "batch-committed", "nth": 1}),
     Step("overwrite", {"number": 3}),
-    Step("harm_worker", {"harm": "SEGV"}),
     Step("delete", {"number": 2}),
-    Step("harm_checkpoint", {"harm": "older"}),
+    Step("kill_in_refit", {"point": "model-appended", "whom": "all", "repaired": False}),
 )
-_REFIT = (
+_STREAM = (
     Step("land", {"number": 14}),
     Step("kill_at", {"point": "arrivals-appended", "nth": 1, "whom": "python"}),
     Step("dribble", {"pause": 0.3}),
-    Step("kill_in_refit", {"point": "components-written", "whom": "all", "repaired": False}),
-    Step("kill_in_refit", {"point": "model-appended", "whom": "python", "repaired": False}),
+    Step("harm_worker", {"harm": "SEGV"}),
+    Step("harm_checkpoint", {"harm": "older"}),
 )
 
 
-@pytest.mark.parametrize("steps", [_STREAM, _REFIT], ids=["stream", "refit"])
+@pytest.mark.parametrize(
+    "steps", [pytest.param(_BOTH_LEGS, id="both legs"), pytest.param(_STREAM, id="stream", marks=pytest.mark.long)]
+)
 def test_faults_break_no_rule(steps: tuple[Step, ...], embedded: Compiled, tmp_path: Path) -> None:
     """Real processes are killed between two writes, and the lake is whole."""
     done = played(Schedule(7, "folder", {"batch-pictures": "8"}, steps), tmp_path / "stage", embedded)

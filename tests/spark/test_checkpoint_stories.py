@@ -50,6 +50,7 @@ def told(caplog: pytest.LogCaptureFixture) -> list[str]:
     return found
 
 
+@pytest.mark.long
 def test_a_deleted_checkpoint(
     run: Run, landing: Path, lake: LakePaths, plant: Callable[[int], None], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -90,6 +91,7 @@ def test_a_checkpoint_cut_at_any_file(
         assert_complete(lake, landing)
 
 
+@pytest.mark.long
 def test_an_older_copy_restored(
     run: Run,
     landing: Path,

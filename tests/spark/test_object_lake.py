@@ -133,6 +133,7 @@ def test_a_bucket_becomes_a_feature_space_in_a_lake_on_s3(
     assert stream.run(settings, Event(), sessions=no_session).featurized == 0
 
 
+@pytest.mark.long
 def test_a_checkpoint_that_is_gone_loses_nothing(
     settings: Settings, bucket: str, object_lake: LakePaths, proxied: Cloud, pictures: Mapping[str, bytes],
     sessions: Sessions, embedded: Compiled,

@@ -61,6 +61,7 @@ def have_outcomes(lake: LakePaths, folder: Path, number: int) -> Callable[[], bo
     return lambda: len(rows(lake, FEATURES, folder)) == number
 
 
+@pytest.mark.long
 def test_a_picture_repaired_in_place_gets_features_by_a_retry(running: Attended) -> None:
     """Its version arrives once more, as attempt 2, whose outcome wins; what is bad still is rejected again."""
     folder = running.landing / "repaired"

@@ -174,6 +174,7 @@ class Outage:
         raise StorageError("the network is down")
 
 
+@pytest.mark.long
 def test_the_worlds_fault_ends_the_run_and_rejects_nothing(
     run: Run, lake: LakePaths, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -73,6 +73,7 @@ def both() -> Compiled:
     return compile_backbone(parse_backbone("mobilenet-v3-small@32", "random:1", "flatten"), "tensorflow")
 
 
+@pytest.mark.long
 class TestTensorFlow:
     """TensorFlow runs the same backbone in batches, where it is asked for."""
 

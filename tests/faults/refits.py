@@ -1,0 +1,26 @@
+"""Refits beside the stream."""
+
+from tests.faults.stage import Stage, Violation
+
+
+def refitted(stage: Stage) -> None:
+    """Refit until it succeeds, as a scheduler does; at most a few times."""
+    for _ in range(4):
+        code, said = stage.run("refit")
+        if code == 0:
+            return
+        stage.note(f"refit ended with {code}: {said}")
+        stage.wait(1)
+    raise Violation(f"I7: a refit failed four times: {said}")
+
+
+def enough(stage: Stage) -> None:
+    """Wait until there is something to refit."""
+    stage.ledger.land(4, bad=0)
+    stage.until(lambda: stage.tables.rows("features") >= 12, 60)
+
+
+def refit(stage: Stage) -> None:
+    """Refit, beside the stream."""
+    enough(stage)
+    refitted(stage)
