@@ -8,8 +8,12 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
+from threading import Lock
 
+from streaming.backbones.shelf import Compiled
 from tests.faults import compilation
 from tests.faults import schedule as drawing
 from tests.faults.playing import Played, played
@@ -22,34 +26,53 @@ from tests.storage.proxy import proxying
 def main() -> int:
     """Play, and return 1 if a rule was broken."""
     given = _arguments()
-    schedules = iter([Schedule.of(given.schedule)]) if given.schedule else _drawn(given)
-    compiled = compilation.compiled(BACKBONE, given.backbones)
-    end = time.monotonic() + 60 * given.minutes
-    results: list[Played] = []
+    show = _Show(
+        iter([Schedule.of(given.schedule)]) if given.schedule else _drawn(given),
+        compilation.compiled(BACKBONE, given.backbones),
+        time.monotonic() + 60 * given.minutes,
+        given.found,
+        verbose=given.verbose,
+    )
+    with ExitStack() as stack, ThreadPoolExecutor(given.lanes) as threads:
+        backends = list(islice(_backends(stack, wanted=bool(given.s3_every or given.schedule)), given.lanes))
+        for each in [threads.submit(show.play, backend) for backend in backends]:
+            each.result()
+    print(_summary(show.results))
+    return int(any(each.violations for each in show.results) or not show.results)
 
-    def lane(stack: ExitStack, number: int) -> None:
-        backend: Backend | None = None
-        while time.monotonic() < end:
-            try:
-                one = next(schedules)
-            except StopIteration:
-                return
-            if one.store == "s3" and backend is None:
-                services = stack.enter_context(cloud.running())
-                backend = Backend(services, stack.enter_context(proxying(services.endpoint)))
+
+def _backends(stack: ExitStack, *, wanted: bool) -> Iterator[Backend | None]:
+    """Yield a proxy for each lane before one cloud: the way to it is one of the whole process."""
+    services = stack.enter_context(cloud.running()) if wanted else None
+    while True:
+        yield Backend(services, stack.enter_context(proxying(services.endpoint))) if services else None
+
+
+@dataclass
+class _Show:
+    """Plays schedules in several lanes at a time."""
+
+    schedules: Iterator[Schedule]
+    compiled: Compiled
+    end: float
+    found: Path | None
+    verbose: bool
+    results: list[Played] = field(default_factory=list)
+    _turn: Lock = field(default_factory=Lock)
+
+    def play(self, backend: Backend | None) -> None:
+        """Play one schedule after the other until time or schedules are over."""
+        while (one := self._next()) is not None:
             with tempfile.TemporaryDirectory(prefix="verger-faults-", ignore_cleanup_errors=True) as folder:
                 start = time.monotonic()
-                done = played(
-                    one, Path(folder) / "stage", compiled, backend if one.store == "s3" else None, found=given.found
-                )
-                results.append(done)
-                _tell(done, time.monotonic() - start, len(results), verbose=given.verbose)
+                services = backend if one.store == "s3" else None
+                done = played(one, Path(folder) / "stage", self.compiled, services, found=self.found)
+            self.results.append(done)
+            _tell(done, time.monotonic() - start, len(self.results), verbose=self.verbose)
 
-    with ExitStack() as stack, ThreadPoolExecutor(given.lanes) as threads:
-        for each in [threads.submit(lane, stack, number) for number in range(given.lanes)]:
-            each.result()
-    print(_summary(results))
-    return int(any(each.violations for each in results) or not results)
+    def _next(self) -> Schedule | None:
+        with self._turn:
+            return next(self.schedules, None) if time.monotonic() < self.end else None
 
 
 def _tell(done: Played, seconds: float, number: int, *, verbose: bool) -> None:

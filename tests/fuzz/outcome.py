@@ -19,7 +19,9 @@ _MAGICS = {
     b"II": "tiff",
     b"MM": "tiff",
 }
-_OF_ONE_FILE = re.compile(r"(first bytes|text:) .*|b?'[^']*'|b?\"[^\"]*\"|0x[0-9a-f]+|-?\d[\d,]*|not allowed .*")
+# A quotation may hold a quote behind a backslash, and may be cut before its end.
+_QUOTED = r"""b?'(?:[^'\\]|\\.)*(?:'|$)|b?"(?:[^"\\]|\\.)*(?:"|$)"""
+_OF_ONE_FILE = re.compile(rf"(first bytes|text:) .*|{_QUOTED}|0x[0-9a-f]+|-?\d[\d,]*|not allowed .*", re.DOTALL)
 
 
 @dataclass(frozen=True, order=True)
