@@ -2,6 +2,8 @@
 
 from tests.faults.stage import Stage, Violation
 
+_NEW = 4
+
 
 def refitted(stage: Stage) -> None:
     """Refit until it succeeds, as a scheduler does; at most a few times."""
@@ -15,9 +17,10 @@ def refitted(stage: Stage) -> None:
 
 
 def enough(stage: Stage) -> None:
-    """Wait until there is something to refit."""
-    stage.ledger.land(4, bad=0)
-    stage.until(lambda: stage.tables.rows("features") >= 12, 60)
+    """Wait until there is something to refit, and something new."""
+    before = stage.tables.rows("features")
+    stage.ledger.land(_NEW, bad=0)
+    stage.until(lambda: stage.tables.rows("features") >= max(12, before + _NEW), 60)
 
 
 def refit(stage: Stage) -> None:
