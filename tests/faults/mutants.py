@@ -93,7 +93,7 @@ MUTANTS = (
         "adoption",
         "streaming/keeper.py",
         "why = self._distrust or self._pipeline.fault()",
-        "why = self._distrust",
+        'why = ""',
         (*_BEGUN, _step("harm_checkpoint", harm="older")),
         "I1: arrived, and has no outcome",
     ),
