@@ -15,7 +15,7 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from conf.errors import LakeError, StorageError, first_line
 from conf.lake import LakePaths, Place
-from conf.tables import COMPONENTS, files_of, open_table
+from conf.tables import COMPONENTS, files_of, names_any, open_table
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -131,8 +131,7 @@ def publish(
         gone = files_of(table, featurizer=featurizer).select(["path", "size_bytes"]).to_pylist()
         removed = [RemoveAction(each["path"], True, now, each["size_bytes"], partition) for each in gone]
         added = [
-            AddAction(f"featurizer={featurizer}/{each.name}", each.size, partition, now, True, _statistics(each))
-            for each in files
+            AddAction(_path(featurizer, each), each.size, partition, now, True, _statistics(each)) for each in files
         ]
         facts = {"verger.model": model, "verger.features_version": str(features_version)}
         table.create_write_transaction(
@@ -147,9 +146,7 @@ def publish(
             ),
         )
     except CommitFailedError:
-        # Where the answer to a put was lost, it is put again and refused, though it stands.
-        standing = set(files_of(open_table(place), featurizer=featurizer)["path"].to_pylist())
-        return bool(files) and f"featurizer={featurizer}/{files[0].name}" in standing
+        return names_any(place, [_path(featurizer, each) for each in files], featurizer=featurizer)
     except (DeltaError, OSError) as error:
         raise StorageError(f"{place} cannot be written: {first_line(error)}") from error
     return True
@@ -158,6 +155,11 @@ def publish(
 def open_components(lake: LakePaths, version: int) -> ds.Dataset:
     """Return the components as a version of the table has them."""
     return open_table(lake.table(COMPONENTS), version).to_pyarrow_dataset()
+
+
+def _path(featurizer: str, file: Written) -> str:
+    """Return where a file lies within the table."""
+    return f"featurizer={featurizer}/{file.name}"
 
 
 def _application(featurizer: str) -> str:

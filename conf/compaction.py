@@ -24,7 +24,7 @@ from deltalake.transaction import AddAction, RemoveAction
 from conf import points
 from conf.errors import LakeError, StorageError, first_line
 from conf.lake import Place
-from conf.tables import files_of, open_table
+from conf.tables import files_of, names_any, open_table
 from conf.uris import located
 
 APPLICATION = "verger-compaction"
@@ -117,11 +117,12 @@ def _compacted(
         added = [_merged(located(place), schema, partition, bundle, now) for bundle in bundles]
         points.reach("compaction-written")
         gone = [each for bundle in bundles for each in bundle]
-        done = _replaced(place, table, partition, added, gone, now)
+        if not _replaced(place, table, partition, added, gone, now):
+            return 0
         points.reach("compaction-committed")
+        return len(gone)
     except (DeltaError, OSError, LakeError) as error:
         raise StorageError(f"{place} cannot be compacted: {first_line(error)}") from error
-    return len(gone) if done else 0
 
 
 def _replaced(
@@ -146,23 +147,14 @@ def _replaced(
             commit_properties=CommitProperties(app_transactions=[turn]),
         )
     except CommitFailedError:
-        return _stands_or_goes(place, partition, added)
+        # Rows may have been deleted from the old files, or another compaction may have replaced them.
+        if names_any(place, [each.path for each in added], **partition):
+            return True
+        for each in added:
+            with suppress(OSError):
+                (located(place) / unquote(each.path)).unlink(missing_ok=True)
+        return False
     return True
-
-
-def _stands_or_goes(place: str, partition: dict[str, str], added: Sequence[AddAction]) -> bool:
-    """Tell whether a refused commit stands after all, as where its answer was lost; delete its files where it does not.
-
-    Rows may have been deleted from the old files, or another compaction may have replaced them.
-    """
-    latest = open_table(place)
-    standing = set(files_of(latest, **partition)["path"].to_pylist())
-    if any(each.path in standing for each in added):
-        return True
-    for each in added:
-        with suppress(OSError):
-            (located(place) / unquote(each.path)).unlink(missing_ok=True)
-    return False
 
 
 def _files(table: DeltaTable, partition: dict[str, str]) -> list[_File]:
@@ -174,11 +166,13 @@ def _files(table: DeltaTable, partition: dict[str, str]) -> list[_File]:
 def _bundles(files: Iterable[_File], weight: Callable[[_File], int], most: int) -> Iterator[list[_File]]:
     """Bundle files, in their order, so that none weighs more than the bound."""
     bundle: list[_File] = []
+    weighs = 0
     for each in files:
-        if bundle and sum(map(weight, bundle)) + weight(each) > most:
+        if bundle and weighs + weight(each) > most:
             yield bundle
-            bundle = []
+            bundle, weighs = [], 0
         bundle.append(each)
+        weighs += weight(each)
     if bundle:
         yield bundle
 
@@ -198,13 +192,15 @@ def _merged(place: Place, schema: pa.Schema, partition: dict[str, str], bundle: 
 def _row_groups(place: Place, schema: pa.Schema, bundle: Sequence[_File]) -> Iterator[pa.Table]:
     """Yield the rows of some files, in their order, as much at a time as a row group is to hold."""
     pending: list[pa.Table] = []
+    held = 0
     for each in bundle:
         with (place / unquote(each.path)).open("rb") as file:
             # Spark writes times in a form that reads as nanoseconds, which have no year 9999.
             pending.append(pq.read_table(file, coerce_int96_timestamp_unit="us").select(schema.names).cast(schema))
-        if sum(rows.nbytes for rows in pending) >= _ROW_GROUP_BYTES:
+        held += pending[-1].nbytes
+        if held >= _ROW_GROUP_BYTES:
             yield pa.concat_tables(pending)
-            pending = []
+            pending, held = [], 0
     if pending:
         yield pa.concat_tables(pending)
 

@@ -15,7 +15,6 @@ POINTS = {
     "compaction-written": "the large files of arrivals are written; no commit names them",
     "compaction-committed": "the commit that replaces small files stands",
     "vacuum-listed": "the files that VACUUM deletes are known",
-    "log-trimmed": "old entries of a table's log are deleted",
     "request-executed": "what a command asked for is done; it has not been told",
     "refit-planned": "what a refit reads is known",
     "sums-taken": "a refit has its sums",

@@ -6,7 +6,7 @@ Spark, which enforces them. Names and columns are the contract.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -307,6 +307,15 @@ def _same_type(ours: pa.DataType, theirs: pa.DataType) -> bool:
 def count_rows(place: str, **partition: str) -> int:
     """Count the rows of the table at `place`, or of one partition, from the log alone."""
     return int(pc.sum(files_of(open_table(place), **partition)["num_records"]).as_py() or 0)
+
+
+def names_any(place: str, paths: Iterable[str], **partition: str) -> bool:
+    """Whether the latest version of the table at `place` names one of some files of a partition.
+
+    For whoever was refused a commit: where the answer to a put is lost, it is put again and refused, though it stands.
+    """
+    standing = set(files_of(open_table(place), **partition)["path"].to_pylist())
+    return not standing.isdisjoint(paths)
 
 
 def files_of(table: DeltaTable, **partition: str) -> pa.Table:

@@ -138,8 +138,6 @@ def trim_log(place: str, needed: int | None) -> int:
         for path in log:
             if _version(path) < base:
                 path.unlink(missing_ok=True)
-        if base:
-            points.reach("log-trimmed")
         return sum(version < base for version in entries)
 
 

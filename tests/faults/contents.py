@@ -29,9 +29,13 @@ class Content:
         return hashlib.sha256(self.data).hexdigest()
 
 
+@cache
 def good(number: int) -> Content:
     """Draw a picture; different numbers give different ones."""
-    return _drawn(number)
+    variety = orchard.VARIETIES[number % len(orchard.VARIETIES)]
+    buffer = BytesIO()
+    orchard.draw(variety, number).save(buffer, "JPEG", quality=90)
+    return Content(buffer.getvalue())
 
 
 def bad(number: int) -> Content:
@@ -48,14 +52,6 @@ def bad(number: int) -> Content:
 def endless(number: int) -> Content:
     """Give a picture that keeps its decoder busy for minutes, and the worker silent."""
     return Content(endless_jpeg() + b"%d" % number, "timed_out")
-
-
-@cache
-def _drawn(number: int) -> Content:
-    variety = orchard.VARIETIES[number % len(orchard.VARIETIES)]
-    buffer = BytesIO()
-    orchard.draw(variety, number).save(buffer, "JPEG", quality=90)
-    return Content(buffer.getvalue())
 
 
 def _bomb(number: int) -> bytes:

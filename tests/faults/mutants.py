@@ -51,7 +51,7 @@ class Mutant:
     @property
     def schedule(self) -> Schedule:
         """What is played."""
-        return Schedule(1, self.store, {"batch-pictures": "32"}, self.steps)
+        return Schedule(1, self.store, {"batch-pictures": "512"}, self.steps)
 
 
 def _step(act: str, **arguments: object) -> Step:

@@ -17,6 +17,7 @@ from tests.faults.ledger import Key, Ledger
 from tests.faults.reading import IDENTITY, Tables
 
 Vector = NDArray[np.float64]
+Identities = Counter[tuple[Any, ...]]
 # ARCHITECTURE.md: a vector may differ so much from the reference, an eigenvalue so much from that of a full fit.
 _VECTOR, _EIGENVALUE, _COMPONENT = 1e-4, 1e-9, 1e-4
 _PIXEL_LIMIT = 80_000_000
@@ -77,10 +78,10 @@ class Reader:
 
     def violations(self) -> list[str]:
         """Return each rule that is broken, with what shows it."""
-        return [*self._of_arrivals(), *self._of_outcomes(), *self._of_publications(), *self._of_models()]
-
-    def _of_arrivals(self) -> Iterator[str]:
         arrived = _identities(self.tables.read("arrivals", IDENTITY))
+        return [*self._of_arrivals(arrived), *self._of_outcomes(arrived), *self._of_publications(), *self._of_models()]
+
+    def _of_arrivals(self, arrived: Identities) -> Iterator[str]:
         yield from _told("I2: arrived more than once", [each for each, times in arrived.items() if times > 1])
         yield from _told(
             "I3: arrived, but never stood in the landing", {_key(each) for each in arrived} - set(self.ledger.versions)
@@ -91,8 +92,7 @@ class Reader:
         if not self.retried:
             yield from _told("I3: an attempt that nobody asked for", [each for each in arrived if each[3] != 1])
 
-    def _of_outcomes(self) -> Iterator[str]:
-        arrived = _identities(self.tables.read("arrivals", IDENTITY))
+    def _of_outcomes(self, arrived: Identities) -> Iterator[str]:
         columns = [*IDENTITY, "sha256", "features", "rejection", "featurizer"]
         rows = self.tables.read("features", columns).to_pylist()
         if len({row["featurizer"] for row in rows}) > 1:
@@ -211,7 +211,7 @@ def _newest(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return list({row["uri"]: row for row in ordered}.values())
 
 
-def _identities(rows: pa.Table) -> "Counter[tuple[Any, ...]]":
+def _identities(rows: pa.Table) -> Identities:
     return Counter(zip(*(rows[name].to_pylist() for name in IDENTITY), strict=True))
 
 

@@ -7,8 +7,6 @@ from pathlib import Path
 from random import Random
 from typing import Any, Literal
 
-from conf.points import POINTS
-
 Store = Literal["folder", "s3"]
 STREAM_POINTS = ("arrivals-appended", "compaction-begins", "compaction-written", "compaction-committed")
 ADOPTION_POINTS = ("checkpoint-set-aside", "outcomes-adopted", "adoption-complete")
@@ -23,7 +21,6 @@ REFIT_POINTS = (
 )
 REQUEST_POINTS = ("request-executed",)
 BATCH_POINTS = ("batch-planned", "batch-committed")
-ALL_POINTS = frozenset((*POINTS, *BATCH_POINTS))
 _WHOM = ("all", "all", "python")
 _DAY = 86400
 
@@ -155,8 +152,9 @@ def draw(seed: int, store: Store = "folder", first: str = "", faults: int = 0) -
     for name in drawn:
         steps += _life(random)
         steps.append(known[name].step(random))
+    # With few, a micro-batch takes one file of arrivals; with many, whatever has come.
     options = {
-        "batch-pictures": str(random.choice((8, 16, 32))),
+        "batch-pictures": str(random.choice((8, 32, 512))),
         "upkeep": str(random.choice((2, 5, 3600))),
         "audit": str(random.choice((3, 10, 86400))),
         "vacuum-days": random.choice(("0", "14")),

@@ -127,7 +127,7 @@ class Stage:
         self._lives += 1
         if self._lives > _MOST_LIVES:
             raise Violation(f"I7: the stream ended {_MOST_LIVES} times")
-        self.stream = self.launch("stream", "--landing", self.landing, *self._options())
+        self.stream = self.second()
 
     def launch(self, command: str, *arguments: str) -> Process:
         """Start a command of Verger on the lake."""

@@ -58,11 +58,10 @@ def test_every_kind_of_fault_is_drawn_first_in_turn(store: Store) -> None:
     assert {fault.act for fault in FAULTS[store].values()} <= acts <= set(ACTS)
 
 
-def test_every_named_point_is_killed_at_or_told_why_not() -> None:
+def test_every_named_point_is_killed_at() -> None:
     """A point that nobody kills at proves nothing."""
     killed = {str(fault.fixed["point"]) for fault in FAULTS["folder"].values() if "point" in fault.fixed}
-    # Logs are trimmed after thousands of versions.
-    assert set(POINTS) - killed == {"log-trimmed"}
+    assert set(POINTS) <= killed
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)

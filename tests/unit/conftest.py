@@ -1,4 +1,4 @@
-"""A compiled backbone beside the one of `tests.conftest`, made once, and no cloud: nothing here leaves the machine."""
+"""An empty lake, a compiled backbone beside the one of `tests.conftest`, and no cloud: nothing leaves the machine."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +9,7 @@ from streaming.backbones.backbone import parse_backbone
 from streaming.backbones.compile import compile_backbone
 from streaming.backbones.shelf import Compiled, save
 from tests.places import local
+from tests.unit.lakes import Orchard
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -19,6 +20,12 @@ def _no_cloud() -> Iterator[None]:
         for name, value in nobody.items():
             patched.setenv(name, value)
         yield
+
+
+@pytest.fixture
+def orchard(tmp_path: Path) -> Orchard:
+    """Return an empty lake."""
+    return Orchard(tmp_path / "lake")
 
 
 @pytest.fixture(scope="session")

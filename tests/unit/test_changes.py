@@ -21,12 +21,6 @@ from tests.unit.lakes import MORNING, ONE, OTHER, Orchard, seconds
 Vectors = list[tuple[str, list[float]]]
 
 
-@pytest.fixture
-def orchard(tmp_path: Path) -> Orchard:
-    """Return an empty lake."""
-    return Orchard(tmp_path / "lake")
-
-
 def place(orchard: Orchard) -> str:
     """Give where its features lie."""
     return orchard.paths.table(FEATURES)

@@ -14,12 +14,6 @@ from tests.unit.lakes import ONE, OTHER, Orchard
 
 
 @pytest.fixture
-def orchard(tmp_path: Path) -> Orchard:
-    """Return an empty lake."""
-    return Orchard(tmp_path / "lake")
-
-
-@pytest.fixture
 def place(orchard: Orchard) -> str:
     """Return where its arrivals lie."""
     return orchard.paths.table(ARRIVALS)

@@ -15,12 +15,6 @@ NOW = datetime.now(UTC)
 
 
 @pytest.fixture
-def orchard(tmp_path: Path) -> Orchard:
-    """Return an empty lake."""
-    return Orchard(tmp_path / "lake")
-
-
-@pytest.fixture
 def place(orchard: Orchard) -> str:
     """Return where its arrivals lie."""
     return orchard.paths.table(ARRIVALS)

@@ -21,12 +21,6 @@ from tests.unit.lakes import MORNING, ONE, OTHER, Orchard, seconds
 NOBODY = pa.array([], pa.string())
 
 
-@pytest.fixture
-def orchard(tmp_path: Path) -> Orchard:
-    """Return an empty lake."""
-    return Orchard(tmp_path / "lake")
-
-
 def taken(orchard: Orchard, version: int | None = None, featurizer: str = ONE) -> Snapshot:
     """Take a snapshot of a featurizer's features."""
     return snapshot(orchard.paths.table(FEATURES), featurizer, version)
