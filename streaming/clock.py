@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 
 
 class Clock:
@@ -34,3 +35,10 @@ class Clock:
             return False
         self._next[name] = now + self._every[name]
         return True
+
+
+def left(interval: float, since: str) -> float:
+    """Return the seconds of an interval that are left of those since a moment, in ISO 8601; 0 for none or no moment."""
+    if not since:
+        return 0.0
+    return max(0.0, interval - (datetime.now(UTC) - datetime.fromisoformat(since)).total_seconds())

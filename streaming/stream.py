@@ -4,7 +4,6 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
 from threading import Event
 from typing import TYPE_CHECKING
 
@@ -27,13 +26,14 @@ from streaming.backbones import memory
 from streaming.backbones.featurizer import Featurizer, ensure_all, requests_of
 from streaming.books import Books, Report
 from streaming.chores import Chores
-from streaming.clock import Clock
+from streaming.clock import Clock, left
 from streaming.commands.execution import LEG
 from streaming.crew import Crew
 from streaming.discovery.polling import Discovery
 from streaming.discovery.zone import Zone, zone
 from streaming.keeper import Keeper
 from streaming.landing import labeller
+from streaming.pacing import Pace
 from streaming.pipeline import Pipeline
 from streaming.totals import ReportFile, Totals, duration, former
 from streaming.worker import Work
@@ -177,9 +177,10 @@ class _Leg:
                 "upkeep": settings.upkeep,
                 "retries": _RETRIES_EVERY,
             },
-            first={"upkeep": _left(settings.upkeep, before.upkeep_at)},
+            first={"upkeep": left(settings.upkeep, before.upkeep_at)},
         )
         self._trouble = ""
+        self._pace: Pace | None = None
         self._retried: Accumulator[int] | None = None
         self.books = Books(
             lake,
@@ -198,9 +199,12 @@ class _Leg:
     def discover(self) -> None:
         """Look at the landing and bring the totals up to date."""
         self._held.check()
-        sighting = self._discovery.poll(self.books.rows_per_file())
+        before, rows = self._discovery.arrived, self.books.rows_per_file()
+        sighting = self._discovery.poll(rows)
         self.totals.waiting, self.totals.passed_over = sighting.young, sighting.passed_over
         self.books.tell()
+        if self._pace:
+            self._pace.looked(before, self.totals.landed, rows)
 
     def settle_and_drained(self) -> bool:
         """Wait at most the settle time for the youngest files; return whether nothing is left to featurize."""
@@ -237,7 +241,9 @@ class _Leg:
             self.chores.upkeep_or_wait()
         self._retried = spark.sparkContext.accumulator(0)
         self._announce()
-        with Crew([self._keeper(spark, each) for each in self._featurizers]).working() as self.chores.crew:
+        pipelines = {each.id: self._pipeline(spark, each) for each in self._featurizers}
+        self._pace = Pace({name: each.admission for name, each in pipelines.items()})
+        with Crew([self._keeper(*each) for each in pipelines.items()]).working() as self.chores.crew:
             while self.chores.crew.at_work and not self._stop.is_set():
                 self._beat()
         self.books.take()
@@ -256,7 +262,7 @@ class _Leg:
         self.books.take()
         if self._clock.due("requests"):
             self.chores.take_requests()
-        if not self._settings.once and (self._discovery.unfinished or self._clock.due("poll")):
+        if not self._settings.once and self._is_to_look():
             self._discover_or_wait()
         if not self._settings.once and self._clock.due("upkeep"):
             self.chores.upkeep_or_wait()
@@ -264,18 +270,23 @@ class _Leg:
             self.books.tell_of_retries(self._retried.value if self._retried else 0)
         self._stop.wait(_TICK)
 
-    def _keeper(self, spark: "SparkSession", featurizer: Featurizer) -> Keeper:
-        standing = self.totals.featurizers[featurizer.id]
+    def _is_to_look(self) -> bool:
+        outcomes = {name: each.outcomes for name, each in self.totals.featurizers.items()}
+        allowed = self._pace is None or self._pace.allows(outcomes, self.totals.landed)
+        return allowed and (self._discovery.unfinished or self._clock.due("poll"))
+
+    def _keeper(self, featurizer: str, pipeline: Pipeline) -> Keeper:
+        standing = self.totals.featurizers[featurizer]
 
         def audited() -> None:
             standing.audited_at = books.now()
 
         return Keeper(
-            self._pipeline(spark, featurizer),
-            took=lambda batch: self.books.put(featurizer.id, batch),
+            pipeline,
+            took=lambda batch: self.books.put(featurizer, batch),
             once=self._settings.once,
             audit_every=self._settings.audit,
-            audit_in=_left(self._settings.audit, standing.audited_at),
+            audit_in=left(self._settings.audit, standing.audited_at),
             audited=audited,
             check=self._held.check,
             tries_once=_TRIES_ONCE[self._remote],
@@ -333,10 +344,3 @@ class _Leg:
             if str(error) != self._trouble:
                 logger().warning("discovery failed and will be repeated", extra=fields(error=str(error)))
             self._trouble = str(error)
-
-
-def _left(interval: float, since: str) -> float:
-    """Return the seconds of an interval that are left of those since a moment; none where it is not known."""
-    if not since:
-        return 0.0
-    return max(0.0, interval - (datetime.now(UTC) - datetime.fromisoformat(since)).total_seconds())

@@ -15,7 +15,7 @@ from tests.faults.stage import TREE, Backend, Stage, Violation
 from tests.storage.proxy import Faults
 
 # Seconds without a new outcome, and in all.
-_IDLE, _LONGEST = 90.0, 900.0
+_IDLE, _LONGEST = 180.0, 900.0
 _DISK = 48
 
 

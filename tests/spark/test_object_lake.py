@@ -166,6 +166,7 @@ def notices(cloud: Cloud, bucket: str, keys: Iterable[str], queue: str) -> None:
         cloud.client("sqs").send_message(QueueUrl=queue, MessageBody=body)
 
 
+@pytest.mark.long
 def test_notifications_and_one_listing_find_every_picture_while_the_store_fails(
     settings: Settings, bucket: str, object_lake: LakePaths, cloud: Cloud, proxied: Cloud, proxy: FaultProxy,
     pictures: Mapping[str, bytes], sessions: Sessions,
@@ -198,6 +199,7 @@ def test_a_second_stream_is_refused_with_the_name_of_the_first(
         stream.run(settings, Event(), sessions=sessions)
 
 
+@pytest.mark.long
 def test_a_stream_that_lost_its_lease_ends_and_its_micro_batch_is_not_committed(
     settings: Settings, bucket: str, object_lake: LakePaths, pictures: Mapping[str, bytes], sessions: Sessions
 ) -> None:

@@ -91,6 +91,7 @@ def test_what_does_not_fit_into_memory_is_refused_before_spark_starts(
     assert field.rows(MODELS) == []
 
 
+@pytest.mark.long
 def test_a_refit_while_the_stream_writes(
     landing: Path, lake: LakePaths, sessions: Sessions, spark: SparkSession, embedded: Compiled
 ) -> None:
