@@ -93,6 +93,10 @@ class Keeper:
         self._backoff = backoff or Backoff()
         self._wall = wall
         self._halt, self._pausing, self._idle = Event(), Event(), Event()
+        # Whether it has yet to look for what there is to do before it rests: pauses that follow one another closely
+        # would else keep a query from ever coming to its first micro-batch.
+        self._owed = Event()
+        self._owed.set()
         self._distrust = ""
         self._batches = 0
         self._thread = Thread(target=self._run, name=f"keeper of {self.featurizer}", daemon=True)
@@ -117,12 +121,13 @@ class Keeper:
         self._thread.join()
 
     def pause(self) -> None:
-        """Let the running micro-batch commit, then rest until `resume`; `at_rest` tells when."""
+        """Let the running micro-batch commit, or the first one since the last rest, then rest until `resume`."""
         self._idle.clear()
         self._pausing.set()
 
     def resume(self) -> None:
         """Go on after a pause, from a comparison of the checkpoint with the tables."""
+        self._owed.set()
         self._pausing.clear()
 
     @property
@@ -142,7 +147,7 @@ class Keeper:
             self.state = "stopped" if self.error is None else "failed"
 
     def _rested_or_drained(self) -> bool:
-        while self._pausing.is_set() and not self._halt.is_set():
+        while self._to_rest() and not self._halt.is_set():
             self.state = "paused"
             self._idle.set()
             self._halt.wait(_TICK)
@@ -150,6 +155,7 @@ class Keeper:
             with _spark_failures():
                 return not self._halt.is_set() and self._drained()
         except (_Failed, StorageError, LakeError) as failure:
+            self._owed.clear()
             self._wait_after(failure)
             return False
 
@@ -193,6 +199,8 @@ class Keeper:
         try:
             while query.isActive and not self._interrupted():
                 self._take(progress)
+                if stamp(query) is not None:
+                    self._owed.clear()
                 resting = self._compacts_now() or self._set_back(ahead)
                 if resting:
                     break
@@ -206,6 +214,7 @@ class Keeper:
                 query.stop()
             raise
         _finish(query)
+        self._owed.clear()
         self._take(progress)
         failure = query.exception()
         if failure is not None:
@@ -274,6 +283,7 @@ class Keeper:
 
     def _took(self, batch: MicroBatch) -> None:
         self._backoff.reset()
+        self._owed.clear()
         self._batches += 1
         self._told_of(batch)
 
@@ -298,7 +308,10 @@ class Keeper:
             self._halt.wait(min(_TICK, seconds))
 
     def _interrupted(self) -> bool:
-        return self._halt.is_set() or self._pausing.is_set()
+        return self._halt.is_set() or self._to_rest()
+
+    def _to_rest(self) -> bool:
+        return self._pausing.is_set() and not self._owed.is_set()
 
 
 @contextmanager

@@ -76,7 +76,10 @@ class ProgressReader:
 
 
 def stamp(query: "StreamingQuery") -> tuple[int, str] | None:
-    """Return what tells a query's newest report from the one before, or None where there is none yet."""
+    """Return what tells a query's newest report from the one before.
+
+    None before the first one, which comes when the query has looked for something to do, and done it if there was any.
+    """
     newest = query.lastProgress
     return None if newest is None else (newest.batchId, newest.timestamp)
 

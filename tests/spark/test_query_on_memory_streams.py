@@ -1,6 +1,8 @@
 """The query builder that production uses, fed from a stream in memory."""
 
+from itertools import count
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from bootstrap import windfalls
 from streaming.backbones.runtime import Runtime
 from streaming.backbones.shelf import Compiled
 from streaming.decode import decode
-from streaming.progress import ProgressReader
+from streaming.progress import ProgressReader, stamp
 from streaming.query import featurized, observed
 from tests.spark.memory import MemoryStream
 from tests.spark.orchardist import SCHEMA, arrival, outcomes, running, work_on
@@ -75,6 +77,16 @@ def test_pictures_that_change_or_go_between_arrival_and_fetch_are_rejected_by_na
         query.processAllAvailable()
     found = outcomes(spark, "races")
     assert [found[row[0]].rejection for row in rows] == ["gone", "changed", None]
+
+
+def test_a_query_that_found_nothing_to_do_reports_that_it_has_looked(
+    arrivals: MemoryStream, landing: Path, embedded: Compiled, embedded_model: Path
+) -> None:
+    """A keeper that is to rest waits for it; it moved no rows, so there is no micro-batch to tell of."""
+    with running(featurized(arrivals.frame(), work_on(landing, embedded, embedded_model), 2), "idle") as query:
+        looked = next(tries for tries in count() if stamp(query) or tries == 400 or Event().wait(0.05))
+        assert looked < 400, query.status
+        assert list(ProgressReader(query).fresh()) == []
 
 
 def test_each_micro_batch_reports_pictures_rejections_and_freshness(

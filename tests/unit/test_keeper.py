@@ -228,7 +228,7 @@ def test_drained_once_an_outage_ends_after_a_few_tries() -> None:
 
 def test_a_pause_stops_the_query_and_a_new_one_goes_on_after_it(running: Callable[[Keeper], Keeper]) -> None:
     """At rest no query runs; afterwards the checkpoint is compared anew."""
-    first, second = Query(0, end=None), Query(0, end=None)
+    first, second = Query(1, end=None), Query(0, end=None)
     orders = Orders(first, second, faults=("", "the takedown set it aside"))
     kept = running(keeper(orders))
     eventually(lambda: kept.state == "running")
@@ -239,6 +239,37 @@ def test_a_pause_stops_the_query_and_a_new_one_goes_on_after_it(running: Callabl
     eventually(lambda: kept.state == "running")
     assert not second.stopped
     assert orders.calls[-1] == "start since 8"
+
+
+def test_however_close_pauses_follow_one_another_each_query_comes_to_its_micro_batch(
+    running: Callable[[Keeper], Keeper],
+) -> None:
+    """One that was started and has not yet looked for anything to do is let, before it rests."""
+    queries = [Query(0, end=None) for _ in range(3)]
+    kept = running(keeper(Orders(*queries)))
+    crew = Crew([kept])
+    for query in queries[:2]:
+        eventually(lambda: kept.state == "running")
+        waited: list[bool] = []
+
+        def beat(query: Query = query, waited: list[bool] = waited) -> None:
+            waited.append(query.stopped)
+            if len(waited) == 5:
+                query.recentProgress.append(Report(0))
+
+        with crew.paused(beat):
+            assert query.stopped
+        assert len(waited) >= 5
+        assert not any(waited[:5])
+    eventually(lambda: kept.state == "running")
+    assert not queries[2].stopped
+
+
+def test_a_query_that_fails_does_not_put_a_pause_off(running: Callable[[Keeper], Keeper]) -> None:
+    """It may fail for as long as an outage lasts."""
+    kept = running(keeper(Orders(*(OSError("the store is silent") for _ in range(100)), Query(0, end=None))))
+    with Crew([kept]).paused(lambda: None):
+        assert kept.at_rest
 
 
 def test_an_audit_that_finds_arrivals_without_outcome_has_them_adopted(
