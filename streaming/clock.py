@@ -1,4 +1,4 @@
-"""Which of several repeated things is due."""
+"""Which of several repeated things is due, and whether the time of day was set back."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -35,6 +35,36 @@ class Clock:
             return False
         self._next[name] = now + self._every[name]
         return True
+
+
+class SetBack:
+    """Notices that the time of day was set back, by a clock that never is.
+
+    Parameters
+    ----------
+    wall
+        The time of day, in seconds.
+    monotonic
+        The other clock, in seconds.
+    """
+
+    def __init__(self, wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._wall = wall
+        self._monotonic = monotonic
+        self._ahead = wall() - monotonic()
+
+    def seconds(self, been: float | None = None) -> float:
+        """Return by how much it was set back since it was furthest ahead; asked often, as it may go there and back.
+
+        Parameters
+        ----------
+        been
+            A time of day that is known to have been, as somebody else has seen it between two looks.
+        """
+        now = self._wall()
+        ahead = now - self._monotonic()
+        self._ahead = max(self._ahead, ahead)
+        return max(self._ahead - ahead, 0.0 if been is None else been - now)
 
 
 def left(interval: float, since: str) -> float:

@@ -15,8 +15,9 @@ from conf.errors import LakeError, StorageError, StreamError, first_line
 from conf.logs import fields, logger
 from conf.retrying import Backoff
 from streaming.checkpoints import BrokenCheckpoint
+from streaming.clock import SetBack
 from streaming.pipeline import Pipeline
-from streaming.progress import MicroBatch, ProgressReader, stamp
+from streaming.progress import MicroBatch, ProgressReader, reported_at, stamp
 from streaming.supervision import Fate, fate, telling_line
 
 if TYPE_CHECKING:
@@ -194,14 +195,14 @@ class Keeper:
         """Keep an eye on the query until it ends, or must rest; whether it ended by itself."""
         self.state = "running"
         progress = ProgressReader(query)
-        ahead = self._ahead()
+        clock = SetBack(self._wall)
         resting = False
         try:
             while query.isActive and not self._interrupted():
                 self._take(progress)
                 if stamp(query) is not None:
                     self._owed.clear()
-                resting = self._compacts_now() or self._set_back(ahead)
+                resting = self._compacts_now() or self._set_back(clock, query)
                 if resting:
                     break
                 self._compact()
@@ -249,15 +250,12 @@ class Keeper:
     def _compacts_now(self) -> bool:
         return self._batches >= _COMPACT_EVERY and self._pipeline.compacts_at_rest
 
-    def _ahead(self) -> float:
-        return self._wall() - time.monotonic()
-
-    def _set_back(self, ahead: float) -> bool:
-        """Tell whether the clock was set back since it was so far ahead of the monotonic one.
+    def _set_back(self, clock: SetBack, query: "StreamingQuery") -> bool:
+        """Tell whether the clock was set back since the query was started.
 
         Spark starts the next micro-batch at a time of day, and would wait until it comes again.
         """
-        seconds = ahead - self._ahead()
+        seconds = clock.seconds(reported_at(query))
         if seconds < _SET_BACK:
             return False
         told = fields(featurizer=self.featurizer, seconds=round(seconds))

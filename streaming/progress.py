@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from conf.rejections import Reason
@@ -82,6 +83,12 @@ def stamp(query: "StreamingQuery") -> tuple[int, str] | None:
     """
     newest = query.lastProgress
     return None if newest is None else (newest.batchId, newest.timestamp)
+
+
+def reported_at(query: "StreamingQuery") -> float | None:
+    """Return the time of day of a query's newest report, in seconds; None before the first one."""
+    newest = query.lastProgress
+    return None if newest is None else datetime.fromisoformat(newest.timestamp).timestamp()
 
 
 def micro_batch(progress: Mapping[str, Any]) -> MicroBatch | None:

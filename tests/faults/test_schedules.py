@@ -27,10 +27,23 @@ _STREAM = (
     Step("harm_worker", {"harm": "SEGV"}),
     Step("harm_checkpoint", {"harm": "older"}),
 )
+_CLOCK = (
+    Step("land", {"number": 12}),
+    Step("wait", {"seconds": 6}),
+    Step("step_clock", {"seconds": 86400, "back": True}),
+    Step("land", {"number": 6}),
+    Step("wait", {"seconds": 4}),
+    Step("step_clock", {"seconds": 86400, "back": True}),
+)
 
 
 @pytest.mark.parametrize(
-    "steps", [pytest.param(_BOTH_LEGS, id="both legs"), pytest.param(_STREAM, id="stream", marks=pytest.mark.long)]
+    "steps",
+    [
+        pytest.param(_BOTH_LEGS, id="both legs"),
+        pytest.param(_STREAM, id="stream", marks=pytest.mark.long),
+        pytest.param(_CLOCK, id="clock", marks=pytest.mark.long),
+    ],
 )
 def test_faults_break_no_rule(steps: tuple[Step, ...], embedded: Compiled, tmp_path: Path) -> None:
     """Real processes are killed between two writes, and the lake is whole."""

@@ -2,6 +2,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from threading import Event
 from typing import Any, cast
 
@@ -25,7 +26,7 @@ class Report:
     """A progress report of one micro-batch of three pictures."""
 
     def __init__(self, number: int) -> None:
-        self.batchId, self.timestamp = number, str(number)
+        self.batchId, self.timestamp = number, datetime.fromtimestamp(number, UTC).isoformat()
         metrics = {"pictures": 3, "freshness": [1.0, 2.0], **{reason.value: 0 for reason in Reason}}
         self.json = json.dumps(
             {"batchId": number, "observedMetrics": {METRICS: metrics}, "durationMs": {"triggerExecution": 1000}}
@@ -355,6 +356,39 @@ def test_a_clock_that_is_set_back_starts_the_query_again(
     assert first.stopped
     assert not second.stopped
     assert "the clock was set back: the query is started again" in caplog.messages
+
+
+def test_a_clock_that_went_ahead_and_back_starts_the_query_again(running: Callable[[Keeper], Keeper]) -> None:
+    """It is where it was at the start, but the next micro-batch is due when it was ahead."""
+    off = 0.0
+    first, second = Query(1, end=None), Query(0, end=None)
+    orders = Orders(first, second)
+    looks: list[float] = []
+
+    def wall() -> float:
+        looks.append(off)
+        return time.monotonic() + off
+
+    running(keeper(orders, wall=wall))
+    eventually(lambda: len(looks) > 1)
+    off = 86400.0
+    eventually(lambda: 86400.0 in looks)
+    off = 0.0
+    eventually(lambda: orders.calls.count("start since None") == 2)
+    assert first.stopped
+    assert not second.stopped
+
+
+def test_a_report_from_the_future_starts_the_query_again(running: Callable[[Keeper], Keeper]) -> None:
+    """The clock went ahead and back between two looks; Spark has seen it."""
+    first, second = Query(1, end=None), Query(0, end=None)
+    orders = Orders(first, second)
+    running(keeper(orders, wall=time.monotonic))
+    eventually(lambda: "start since None" in orders.calls)
+    first.recentProgress.append(Report(int(time.monotonic()) + 86400))
+    eventually(lambda: orders.calls.count("start since None") == 2)
+    assert first.stopped
+    assert not second.stopped
 
 
 def test_a_process_that_may_no_longer_write_starts_no_query() -> None:
