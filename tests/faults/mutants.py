@@ -34,6 +34,8 @@ class Mutant:
         Where it stands.
     old, new : str
         What stands there, once, and what takes its place.
+    also : sequence of (str, str)
+        The same, where two halves of the safeguard would stand in for one another.
     steps : sequence of Step
         What leans on it.
     told : str
@@ -47,6 +49,12 @@ class Mutant:
     steps: Sequence[Step]
     told: str
     store: Store = "folder"
+    also: Sequence[tuple[str, str]] = ()
+
+    @property
+    def cuts(self) -> list[tuple[str, str]]:
+        """What stands there, and what takes its place."""
+        return [(self.old, self.new), *self.also]
 
     @property
     def schedule(self) -> Schedule:
@@ -111,8 +119,10 @@ MUTANTS = (
         "if found is None or found.record != self._record:",
         "if found is None:",
         (*_BEGUN, _step("replace_stopped", whom="all")),
-        "lease: a driver that lost its lease went on",
+        "lease: a driver that lost its lease",
         "s3",
+        # The workers' own look.
+        (("if found is None or found.record.token != self.token or found.record.released:", "if found is None:"),),
     ),
     Mutant(
         "atomic publication",
@@ -173,9 +183,11 @@ def _mutated(mutant: Mutant, tree: Path) -> Path:
             shutil.copy(source, tree / name)
     place = tree / mutant.file
     text = place.read_text()
-    if text.count(mutant.old) != 1:
-        raise SystemExit(f"{mutant.name}: {mutant.file} does not hold `{mutant.old.strip()}` once: mend the list")
-    place.write_text(text.replace(mutant.old, mutant.new))
+    for old, new in mutant.cuts:
+        if text.count(old) != 1:
+            raise SystemExit(f"{mutant.name}: {mutant.file} does not hold `{old.strip()}` once: mend the list")
+        text = text.replace(old, new)
+    place.write_text(text)
     return tree
 
 

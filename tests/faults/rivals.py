@@ -39,8 +39,11 @@ def replace_stopped(stage: Stage, whom: str) -> None:
     if held.wait(60) is None:
         held.kill()
         raise Violation("lease: a driver that lost its lease went on for 60 s")
-    stage.note(f"the stopped driver ended with {held.code}")
+    code, said = held.code, held.last_lines()
+    stage.note(f"the stopped driver ended with {code}")
     held.kill()
+    if "no longer writes this lake" not in said:
+        raise Violation(f"lease: a driver that lost its lease ended with {code} for another reason: {said}")
     stage.kills[f"stopped driver, {whom}"] += 1
 
 
