@@ -83,8 +83,9 @@ def harm_checkpoint(stage: Stage, harm: str) -> None:
 
 
 def step_clock(stage: Stage, seconds: float, back: bool) -> None:
-    """Set the clock forward or back by a day while the stream runs, and perhaps back to what it was."""
+    """Set the clock forward or back by a day while the queries run, and perhaps back to what it was."""
     stage.streaming()
+    stage.until(lambda: stage.tables.rows("features") > 0, 60)
     stage.turn_clock(seconds)
     stage.ledger.land(6)
     stage.wait(3)

@@ -27,14 +27,7 @@ _STREAM = (
     Step("harm_worker", {"harm": "SEGV"}),
     Step("harm_checkpoint", {"harm": "older"}),
 )
-_CLOCK = (
-    Step("land", {"number": 12}),
-    Step("wait", {"seconds": 6}),
-    Step("step_clock", {"seconds": 86400, "back": True}),
-    Step("land", {"number": 6}),
-    Step("wait", {"seconds": 4}),
-    Step("step_clock", {"seconds": 86400, "back": True}),
-)
+_CLOCK = (Step("land", {"number": 12}), Step("step_clock", {"seconds": 86400, "back": True}))
 
 
 @pytest.mark.parametrize(
