@@ -17,7 +17,7 @@ from conf.retrying import Backoff
 from streaming.checkpoints import BrokenCheckpoint
 from streaming.clock import SetBack
 from streaming.pipeline import Pipeline
-from streaming.progress import MicroBatch, ProgressReader, reported_at, stamp
+from streaming.progress import MicroBatch, ProgressReader, stamp
 from streaming.supervision import Fate, fate, telling_line
 
 if TYPE_CHECKING:
@@ -200,9 +200,11 @@ class Keeper:
         try:
             while query.isActive and not self._interrupted():
                 self._take(progress)
-                if stamp(query) is not None:
+                # Asked once in each look: a report costs many calls into the JVM.
+                reported_at = progress.reported_at
+                if reported_at is not None:
                     self._owed.clear()
-                resting = self._compacts_now() or self._set_back(clock, query)
+                resting = self._compacts_now() or self._set_back(clock.seconds(reported_at))
                 if resting:
                     break
                 self._compact()
@@ -250,12 +252,11 @@ class Keeper:
     def _compacts_now(self) -> bool:
         return self._batches >= _COMPACT_EVERY and self._pipeline.compacts_at_rest
 
-    def _set_back(self, clock: SetBack, query: "StreamingQuery") -> bool:
-        """Tell whether the clock was set back since the query was started.
+    def _set_back(self, seconds: float) -> bool:
+        """Tell whether the clock was set back so far that it matters.
 
         Spark starts the next micro-batch at a time of day, and would wait until it comes again.
         """
-        seconds = clock.seconds(reported_at(query))
         if seconds < _SET_BACK:
             return False
         told = fields(featurizer=self.featurizer, seconds=round(seconds))

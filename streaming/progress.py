@@ -64,6 +64,11 @@ class ProgressReader:
         self._last = -1
         self._seen: tuple[int, str] | None = None
 
+    @property
+    def reported_at(self) -> float | None:
+        """The time of day of the newest report that `fresh` has come upon, in seconds; None before the first one."""
+        return None if self._seen is None else datetime.fromisoformat(self._seen[1]).timestamp()
+
     def fresh(self) -> Iterator[MicroBatch]:
         """Yield the micro-batches that finished since the last call."""
         seen, self._seen = self._seen, stamp(self._query)
@@ -83,12 +88,6 @@ def stamp(query: "StreamingQuery") -> tuple[int, str] | None:
     """
     newest = query.lastProgress
     return None if newest is None else (newest.batchId, newest.timestamp)
-
-
-def reported_at(query: "StreamingQuery") -> float | None:
-    """Return the time of day of a query's newest report, in seconds; None before the first one."""
-    newest = query.lastProgress
-    return None if newest is None else datetime.fromisoformat(newest.timestamp).timestamp()
 
 
 def micro_batch(progress: Mapping[str, Any]) -> MicroBatch | None:

@@ -42,7 +42,7 @@ def wait(stage: Stage, seconds: float) -> None:
 
 def started(stage: Stage) -> None:
     """Wait until outcomes are made."""
-    stage.until(lambda: stage.tables.rows("features") > 0, 60)
+    stage.featurizing()
 
 
 ACTS: dict[str, Callable[..., None]] = {

@@ -67,7 +67,7 @@ def fill_disk(stage: Stage, seconds: float) -> None:
 
 def harm_checkpoint(stage: Stage, harm: str) -> None:
     """Take a checkpoint away, cut it, or put another lake's or an older one in its place, while nothing runs."""
-    stage.until(lambda: stage.tables.rows("features") > 0, 60)
+    stage.featurizing()
     stage.drop()
     if harm == "older":
         kept = checkpoints.copied(stage)
@@ -85,7 +85,7 @@ def harm_checkpoint(stage: Stage, harm: str) -> None:
 def step_clock(stage: Stage, seconds: float, back: bool) -> None:
     """Set the clock forward or back by a day while the queries run, and perhaps back to what it was."""
     stage.streaming()
-    stage.until(lambda: stage.tables.rows("features") > 0, 60)
+    stage.featurizing()
     stage.turn_clock(seconds)
     stage.ledger.land(6)
     stage.wait(3)

@@ -58,7 +58,7 @@ def kill_after(stage: Stage, seconds: float, whom: str) -> None:
 
 def kill_in_adoption(stage: Stage, point: str, whom: str) -> None:
     """Delete the checkpoint, and kill the stream at a point of the adoption that this calls for."""
-    stage.until(lambda: stage.tables.rows("features") > 0, 60)
+    stage.featurizing()
     stage.drop()
     checkpoints.harm(stage, "deleted")
     stage.ledger.land(12)

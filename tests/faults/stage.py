@@ -174,6 +174,10 @@ class Stage:
         assert stream is not None
         self.until(lambda: not stream.alive or "stream started" in stream.log.read_text("utf-8", "replace"), 60)
 
+    def featurizing(self) -> None:
+        """Wait until there are outcomes."""
+        self.until(lambda: self.tables.rows("features") > 0, 60)
+
     def end(self) -> int:
         """Ask the stream to end; its exit status."""
         stream, self.stream = self.stream, None
