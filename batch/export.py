@@ -24,6 +24,7 @@ from batch.rows.winners import snapshot
 from conf.errors import StorageError, UsageError
 from conf.files import written_whole
 from conf.lake import LakePaths
+from conf.saying import Say, silent
 from conf.tables import COMPONENTS
 from conf.uris import folder_of
 
@@ -39,7 +40,7 @@ _TEXTS = ("uri", "label", "model")
 _TRIES = 5
 
 
-def components(lake: LakePaths, featurizer: str, form: Form, out: str | Path) -> int:
+def components(lake: LakePaths, featurizer: str, form: Form, out: str | Path, say: Say = silent) -> int:
     """Write the published components of a featurizer into one file, and return how many rows these are.
 
     Parameters
@@ -50,6 +51,8 @@ def components(lake: LakePaths, featurizer: str, form: Form, out: str | Path) ->
         "parquet": the columns of the table.
     out
         The file, as a path or file:// URI; what it held is replaced once all is written. Folders are made.
+    say
+        Told how many rows are written, now and then.
 
     Raises
     ------
@@ -66,7 +69,7 @@ def components(lake: LakePaths, featurizer: str, form: Form, out: str | Path) ->
         version = current(lake, featurizer).version
         try:
             with written_whole(place_of(out), "out") as file:
-                return _WRITERS[form](file, _batches(lake, featurizer, version))
+                return _WRITERS[form](file, _batches(lake, featurizer, version, say))
         except PartGone:
             continue
     raise StorageError(f"the files of {lake.table(COMPONENTS)} vanish while they are read: export again later")
@@ -132,10 +135,14 @@ def place_of(out: str | Path) -> Path:
     return folder_of(str(out), "out")
 
 
-def _batches(lake: LakePaths, featurizer: str, version: int) -> Iterator[pa.RecordBatch]:
+def _batches(lake: LakePaths, featurizer: str, version: int, say: Say) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a version, with the schema of the table."""
-    for part in snapshot(lake.table(COMPONENTS), featurizer, version).parts:
+    parts = snapshot(lake.table(COMPONENTS), featurizer, version).parts
+    done, total = 0, sum(part.wanted for part in parts)
+    for part in parts:
         for batch in read(part, COMPONENTS.columns):
+            say("writing components", done, total)
+            done += len(batch)
             columns = {name: batch.column(name) for name in COMPONENTS.columns}
             columns["featurizer"] = pa.repeat(pa.scalar(featurizer), len(batch))
             yield pa.record_batch([columns[each.name].cast(each.type) for each in COMPONENTS.schema], COMPONENTS.schema)

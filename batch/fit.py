@@ -6,7 +6,7 @@ import functools
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -20,11 +20,12 @@ from batch.algebra.labels import LabelMeans, grown, keep, most_labels
 from batch.algebra.moments import Moments
 from batch.algebra.solvers import Solution, Wanted
 from batch.plan import Plan
-from batch.rows.parts import BATCH_BYTES, Part, dealt, read
+from batch.rows.parts import BATCH_BYTES, Part, dealt, pieces, read
 from batch.tasks import partials, products
-from batch.tasks.distribution import Distribution, Here
+from batch.tasks.distribution import Distribution, Here, Told, nobody
 from batch.tasks.partials import PARTIAL, combined, partial, read_partial
 from conf.errors import LakeError
+from conf.saying import Say
 
 # A task that costs more to start than to do is done here.
 _FEW_ROWS = 8192
@@ -90,7 +91,7 @@ def width_of(plan: Plan) -> int:
     return lengths.most_common(1)[0][0]
 
 
-def sums(plan: Plan, width: int, solver: str, distribution: Distribution) -> Sums:
+def sums(plan: Plan, width: int, solver: str, distribution: Distribution, told: Told = nobody) -> Sums:
     """Sum over all pictures, or over what has changed since the last model.
 
     Parameters
@@ -103,6 +104,8 @@ def sums(plan: Plan, width: int, solver: str, distribution: Distribution) -> Sum
         `covariance` needs the whole scatter matrix, others its diagonal.
     distribution
         Where the tasks run.
+    told
+        Hears how many of them are done.
     """
     why = plan.why_full
     if not why:
@@ -115,13 +118,11 @@ def sums(plan: Plan, width: int, solver: str, distribution: Distribution) -> Sum
                 return changed
             why = "what was removed since the last full pass leaves too few digits"
     kept = keep(plan.winners.labels, most_labels(width))
-    moments, labels, unusable = _summed(plan.winners.parts, width, solver == "covariance", kept, distribution)
+    moments, labels, unusable = _summed(plan.winners.parts, width, solver == "covariance", kept, distribution, told)
     return Sums(moments, labels, unusable, why)
 
 
-def solve(
-    plan: Plan, found: Sums, solver: str, wanted: Wanted, distribution: Distribution, say: Callable[[str], None]
-) -> Solution:
+def solve(plan: Plan, found: Sums, solver: str, wanted: Wanted, distribution: Distribution, say: Say) -> Solution:
     """Find the axes: the leading eigenvectors of the correlation matrix."""
     moments = found.moments
     if solver == "covariance":
@@ -164,13 +165,18 @@ def _changed(plan: Plan, width: int, distribution: Distribution) -> Sums:
 
 
 def _summed(
-    parts: Sequence[Part], width: int, full: bool, kept: frozenset[Name], distribution: Distribution
+    parts: Sequence[Part],
+    width: int,
+    full: bool,
+    kept: frozenset[Name],
+    distribution: Distribution,
+    told: Told = nobody,
 ) -> tuple[Moments, LabelMeans, int]:
-    shares = dealt(parts, distribution.tasks)
+    shares = dealt(parts, pieces(parts, distribution.tasks))
     if not shares:
         return Moments.empty(width, full), LabelMeans.empty(width), 0
     work = functools.partial(_partial, width=width, full=full, kept=kept)
-    return read_partial(distribution.combined(work, combined, shares, PARTIAL))
+    return read_partial(distribution.combined(work, combined, shares, PARTIAL, told))
 
 
 def _partial(share: Sequence[Part], width: int, full: bool, kept: frozenset[Name]) -> Iterator[pa.RecordBatch]:

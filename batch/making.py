@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,14 +18,14 @@ from batch.drift import drift
 from batch.fit import Sums, Times
 from batch.model import Model, Projection, id_of
 from batch.plan import Plan
-from batch.tasks.distribution import Distribution
+from batch.tasks.distribution import Distribution, Told
 from batch.tasks.projecting import Projected, readings
 from conf import points
 from conf.lake import LakePaths
+from conf.saying import Say
 from conf.settings import Settings
 
 _PACKAGES = ("verger", "numpy", "scipy", "pyarrow", "deltalake", "pyspark")
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class Job:
     distribution : Distribution
         Where the tasks run.
     say : callable
-        Told a sentence before each step.
+        Told a sentence before each step, and how far it is.
     times : Times
         How long each step took.
     """
@@ -139,9 +138,10 @@ def make(job: Job) -> Made | None:
 
 
 def _sums(job: Job, width: int, solver: str) -> Sums:
-    job.say(_sentence(job.plan))
+    step = _sentence(job.plan)
+    job.say(step)
     with job.times.of("sums"):
-        sums = fit.sums(job.plan, width, solver, job.distribution)
+        sums = fit.sums(job.plan, width, solver, job.distribution, _of(job, step))
     points.reach("sums-taken")
     if sums.why_full != job.plan.why_full:
         job.say(f"full pass over {job.plan.winners.n:,} pictures: {sums.why_full}")
@@ -158,13 +158,28 @@ def _from_scratch(job: Job, sums: Sums) -> Job:
 
 def _projected(job: Job, model: str, projection: Projection, sums: Sums) -> Projected:
     plan = job.plan
-    job.say(f"placing {plan.winners.n:,} pictures on {len(projection.basis):,} axes")
+    step = f"placing {plan.winners.n:,} pictures on {len(projection.basis):,} axes"
+    job.say(step)
     read = readings(plan.winners.parts, plan.difference.added if plan.difference and job.told_apart else ())
     labels = frozenset(sums.labels.names)
     with job.times.of("project"):
         return replacement.project(
-            job.lake, job.featurizer, model, projection, plan.version, read, labels, job.distribution
+            job.lake,
+            job.featurizer,
+            model,
+            projection,
+            plan.version,
+            read,
+            labels,
+            job.distribution,
+            _of(job, step),
         )
+
+
+def _of(job: Job, step: str) -> Told:
+    """Return what tells how far a step is: in pictures, as if each share had equally many."""
+    n = job.plan.winners.n
+    return lambda done, total: job.say(step, n * done / total, n)
 
 
 def _aligned(solution: Solution, before: Model | None, sums: Sums) -> tuple[Solution, NDArray[np.float64] | None]:

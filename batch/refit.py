@@ -30,6 +30,7 @@ from conf.featurizers import chosen
 from conf.lake import LakePaths, open_lake
 from conf.logs import fields, logger
 from conf.memory import available_bytes, text_of
+from conf.saying import Say, silent
 from conf.session import check_java, on_cluster, parse_spark_conf, session
 from conf.settings import Settings
 from conf.tables import COMPONENTS, FEATURES, MODELS, ensure
@@ -44,7 +45,6 @@ _LEAST = 2
 # Of the JVM and this process, beside what the work itself takes.
 _BASE_BYTES = 1 << 30
 
-Say = Callable[[str], None]
 Sessions = Callable[..., AbstractContextManager["SparkSession"]]
 Distribute = Callable[[], Distribution]
 
@@ -69,7 +69,7 @@ class Refit:
     notes: tuple[str, ...] = ()
 
 
-def run(settings: Settings, say: Say = lambda text: None, sessions: Sessions = session) -> Refit:
+def run(settings: Settings, say: Say = silent, sessions: Sessions = session) -> Refit:
     """Refit one featurizer of a lake, in proportion to what has changed, and publish.
 
     Parameters
@@ -77,7 +77,7 @@ def run(settings: Settings, say: Say = lambda text: None, sessions: Sessions = s
     settings
         `lake` must be given.
     say
-        Called with a sentence before each step that takes seconds.
+        Called with a sentence before each step that takes seconds, and again as it gets on.
     sessions
         Makes the Spark session, as `conf.session.session` does; it is asked for one only where there is work.
 
@@ -103,16 +103,18 @@ def run(settings: Settings, say: Say = lambda text: None, sessions: Sessions = s
             spark = sessions("verger refit", cores=settings.cores, extra=extra, lake=str(lake.root))
             return OnSpark(stack.enter_context(spark), access.settled(str(lake.root)))
 
-        def step(text: str) -> None:
-            held.check()
-            say(text)
+        def step(text: str, done: float = 0, total: float = 0) -> None:
+            # Between steps only: what is told within one may come from another thread.
+            if not done:
+                held.check()
+            say(text, done, total)
 
         done = refit(lake, featurizer, settings, distribute, step)
         _clean(lake, settings.vacuum_days)
         return done
 
 
-def use(lake: LakePaths, featurizer: str, wish: str, say: Say = lambda text: None) -> Refit:
+def use(lake: LakePaths, featurizer: str, wish: str, say: Say = silent) -> Refit:
     """Publish a model that was made before: every picture that counts now, on its axes. Starts no JVM.
 
     The next refit that finds something new publishes its own model again.
@@ -129,7 +131,7 @@ def use(lake: LakePaths, featurizer: str, wish: str, say: Say = lambda text: Non
 
 
 def refit(
-    lake: LakePaths, featurizer: str, settings: Settings, distribute: Distribute = Here, say: Say = lambda text: None
+    lake: LakePaths, featurizer: str, settings: Settings, distribute: Distribute = Here, say: Say = silent
 ) -> Refit:
     """Refit one featurizer, as `run` does; the caller holds the leg's lease.
 
@@ -154,8 +156,16 @@ def _used(lake: LakePaths, model: Model, say: Say) -> Refit:
     features = lake.table(FEATURES)
     now = snapshot(features, model.featurizer)
     counting = winners(now, pa.array([], pa.string()))
-    say(f"placing {counting.n:,} pictures on the {model.k:,} axes of {model.id}")
-    rows = replacement.replace_components(lake, model, now.version, readings(counting.parts, ()), Here())
+    step = f"placing {counting.n:,} pictures on the {model.k:,} axes of {model.id}"
+    say(step)
+    rows = replacement.replace_components(
+        lake,
+        model,
+        now.version,
+        readings(counting.parts, ()),
+        Here(),
+        lambda done, total: say(step, counting.n * done / total, counting.n),
+    )
     return Refit(model, f"{model.id} published again, for {rows:,} pictures", True)
 
 

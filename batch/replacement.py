@@ -16,9 +16,9 @@ from batch import models, publication
 from batch.model import Model, Projection
 from batch.publication import Written
 from batch.rows.changes import FeedGone, read_changes
-from batch.rows.parts import Part, dealt
+from batch.rows.parts import Part, dealt, pieces
 from batch.tasks import projecting
-from batch.tasks.distribution import Distribution
+from batch.tasks.distribution import Distribution, Told, nobody
 from batch.tasks.projecting import Projected, Reading, Work
 from conf import points
 from conf.deletion import delete_pictures
@@ -32,7 +32,12 @@ class Overtaken(Exception):
 
 
 def replace_components(
-    lake: LakePaths, model: Model, features_version: int, readings: Sequence[Reading], distribution: Distribution
+    lake: LakePaths,
+    model: Model,
+    features_version: int,
+    readings: Sequence[Reading],
+    distribution: Distribution,
+    told: Told = nobody,
 ) -> int:
     """Publish a model of the table for the pictures of a version of features; return how many those are.
 
@@ -44,7 +49,7 @@ def replace_components(
         The lake cannot be written.
     """
     made = project(
-        lake, model.featurizer, model.id, model.projection, features_version, readings, frozenset(), distribution
+        lake, model.featurizer, model.id, model.projection, features_version, readings, frozenset(), distribution, told
     )
     publish(lake, model.featurizer, model.id, features_version, made.files)
     return made.rows
@@ -59,13 +64,14 @@ def project(
     readings: Sequence[Reading],
     labels: frozenset[str | None],
     distribution: Distribution,
+    told: Told = nobody,
 ) -> Projected:
-    """Write the components of every picture into files that no commit names yet."""
+    """Write the components of every picture into files that no commit names yet; `told` hears how far that is."""
     folder = publication.folder(lake, featurizer)
     work = Work(projection, model, features_version, str(folder), labels)
     shares = _shares(readings, distribution.tasks)
     task = functools.partial(projecting.project, work=work)
-    projected = projecting.read_projected(distribution.rows(task, shares, projecting.SAID))
+    projected = projecting.read_projected(distribution.rows(task, shares, projecting.SAID, told))
     points.reach("components-written")
     return projected
 
@@ -126,5 +132,6 @@ def _deleted(lake: LakePaths, featurizer: str, since: int, until: int) -> pa.Arr
 def _shares(readings: Sequence[Reading], tasks: int) -> list[list[Reading]]:
     """Deal readings out as `batch.rows.parts.dealt` does their parts."""
     new = {id(each.part): each.new for each in readings}
-    shares: list[list[Part]] = dealt([each.part for each in readings], tasks)
+    parts = [each.part for each in readings]
+    shares: list[list[Part]] = dealt(parts, pieces(parts, tasks))
     return [[Reading(part, new[id(part)]) for part in share] for share in shares]

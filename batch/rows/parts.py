@@ -23,6 +23,8 @@ BATCH_BYTES = 16 << 20
 _MOST_ROWS = 65_536
 # A column chunk is read as it is decoded, not whole: it may be as large as the file.
 _READ_AHEAD = 1 << 20
+# Rows of a share at least where a task has several, and how many it has at most.
+_PIECE_ROWS, _MOST_PIECES = 25_000, 8
 _ITEM_BYTES = {"FLOAT": 4, "DOUBLE": 8, "INT32": 4, "INT64": 8, "INT96": 12}
 
 
@@ -158,6 +160,12 @@ def dealt(parts: Sequence[Part], tasks: int) -> list[list[Part]]:
         # At least one byte, so that an empty share is filled before a second part of nothing goes to a full one.
         heapreplace(loads, (load + max(part.bytes, 1), number))
     return shares
+
+
+def pieces(parts: Sequence[Part], tasks: int) -> int:
+    """Return into how many shares parts are dealt: some for each task where they are large, to tell how far it is."""
+    wanted = sum(part.wanted for part in parts)
+    return tasks * min(max(wanted // (tasks * _PIECE_ROWS), 1), _MOST_PIECES)
 
 
 def _opened(path: str) -> pq.ParquetFile:

@@ -7,8 +7,9 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import pyarrow as pa
@@ -26,9 +27,17 @@ _FAN_IN = 8
 _TOLD = {f"{each.__module__}.{each.__name__}": each for each in (PartGone, StorageError)}
 _RAISED = re.compile(rf"^({'|'.join(map(re.escape, _TOLD))}): (.*)$", re.MULTILINE)
 Share = TypeVar("Share")
+Made = TypeVar("Made")
 # A generator of record batches; a module's function or a `functools.partial` of one, as it travels to other processes.
 Work = Callable[[Share], Iterator[pa.RecordBatch]]
 Combine = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
+# Told how many shares are done and how many there are, now and then, perhaps by another thread.
+Told = Callable[[float, float], None]
+_LOOK_EVERY = 0.5
+
+
+def nobody(done: float, total: float) -> None:
+    """Take no notice."""
 
 
 class Distribution(Protocol):
@@ -38,10 +47,12 @@ class Distribution(Protocol):
     def tasks(self) -> int:
         """How many run side by side."""
 
-    def rows(self, work: Work[Share], shares: Sequence[Share], schema: pa.Schema) -> pa.Table:
-        """Return the rows of all tasks, in any order."""
+    def rows(self, work: Work[Share], shares: Sequence[Share], schema: pa.Schema, told: Told = nobody) -> pa.Table:
+        """Return the rows of all tasks, in any order; `told` hears how many are done."""
 
-    def combined(self, work: Work[Share], combine: Combine, shares: Sequence[Share], schema: pa.Schema) -> pa.Table:
+    def combined(
+        self, work: Work[Share], combine: Combine, shares: Sequence[Share], schema: pa.Schema, told: Told = nobody
+    ) -> pa.Table:
         """Return the one row into which `combine` makes the rows of all tasks, of which there is at least one.
 
         They are combined in levels, by tasks: nobody ever holds more than two of them, and this process only the last.
@@ -54,18 +65,20 @@ class Here:
 
     tasks: int = os.cpu_count() or 1
 
-    def rows(self, work: Work[Share], shares: Sequence[Share], schema: pa.Schema) -> pa.Table:
+    def rows(self, work: Work[Share], shares: Sequence[Share], schema: pa.Schema, told: Told = nobody) -> pa.Table:
         """Return the rows of all tasks."""
         with ThreadPoolExecutor(self.tasks) as threads:
-            parts = list(threads.map(lambda share: list(work(share)), shares))
+            parts = list(_counted(threads.map(lambda share: list(work(share)), shares), len(shares), told))
         return pa.Table.from_batches([batch for part in parts for batch in part], schema)
 
-    def combined(self, work: Work[Share], combine: Combine, shares: Sequence[Share], schema: pa.Schema) -> pa.Table:
+    def combined(
+        self, work: Work[Share], combine: Combine, shares: Sequence[Share], schema: pa.Schema, told: Told = nobody
+    ) -> pa.Table:
         """Return the one row that the rows of all tasks make."""
         if len(shares) == 1:
             return pa.Table.from_batches(work(shares[0]), schema)
         with ThreadPoolExecutor(self.tasks) as threads:
-            made = threads.map(lambda share: list(work(share)), shares)
+            made = _counted(threads.map(lambda share: list(work(share)), shares), len(shares), told)
             return pa.Table.from_batches(combine(batch for part in made for batch in part), schema)
 
 
@@ -88,12 +101,15 @@ class OnSpark:
         """How many run side by side."""
         return self.spark.sparkContext.defaultParallelism
 
-    def rows(self, work: Work[Share], shares: Sequence[Share], schema: pa.Schema) -> pa.Table:
+    def rows(self, work: Work[Share], shares: Sequence[Share], schema: pa.Schema, told: Told = nobody) -> pa.Table:
         """Return the rows of all tasks."""
-        with _as_raised():
-            return self._dealt(work, shares, schema).toArrow()
+        frame = self._dealt(work, shares, schema)
+        with _as_raised(), self._followed(len(shares), told):
+            return frame.toArrow()
 
-    def combined(self, work: Work[Share], combine: Combine, shares: Sequence[Share], schema: pa.Schema) -> pa.Table:
+    def combined(
+        self, work: Work[Share], combine: Combine, shares: Sequence[Share], schema: pa.Schema, told: Told = nobody
+    ) -> pa.Table:
         """Return the one row that the rows of all tasks make."""
         from pyspark.sql import functions as F
 
@@ -103,8 +119,35 @@ class OnSpark:
             slots = frame.withColumn("slot", F.spark_partition_id() % partitions)
             frame = slots.repartitionById(partitions, "slot").drop("slot")
             frame = frame.mapInArrow(_combining(combine), _spark_type(schema))
-        with _as_raised():
+        with _as_raised(), self._followed(len(shares), told):
             return frame.toArrow()
+
+    @contextmanager
+    def _followed(self, count: int, told: Told) -> Iterator[None]:
+        """Tell how many of a job's `count` first tasks are done, while it runs."""
+        if told is nobody:
+            yield
+            return
+        ended = Event()
+        watching = Thread(target=self._watch, args=(count, told, ended), daemon=True)
+        watching.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            watching.join()
+        told(count, count)
+
+    def _watch(self, count: int, told: Told, ended: Event) -> None:
+        tracker, most = self.spark.sparkContext.statusTracker(), 0
+        while not ended.wait(_LOOK_EVERY):
+            # A session that is being stopped answers nothing.
+            with suppress(Exception):
+                jobs = [tracker.getJobInfo(job) for job in tracker.getActiveJobsIds()]
+                stages = [tracker.getStageInfo(stage) for job in jobs if job for stage in job.stageIds]
+                most = max([most, *(each.numCompletedTasks for each in stages if each and each.numTasks == count)])
+            if most:
+                told(most, count)
 
     def _dealt(self, work: Work[Share], shares: Sequence[Share], schema: pa.Schema) -> DataFrame:
         way = self.way
@@ -117,6 +160,12 @@ class OnSpark:
 
         # A partition for each share: the one row in it is the share's number.
         return self.spark.range(0, len(shares), 1, len(shares)).mapInArrow(run, _spark_type(schema))  # type: ignore[arg-type]
+
+
+def _counted(results: Iterator[Made], total: int, told: Told) -> Iterator[Made]:
+    for done, each in enumerate(results, 1):
+        told(done, total)
+        yield each
 
 
 @contextmanager

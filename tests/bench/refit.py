@@ -35,6 +35,7 @@ from batch.rows.parts import Part, dealt, read
 from batch.tasks.distribution import OnSpark
 from batch.tasks.projecting import readings
 from conf.lake import LakePaths, create_lake
+from conf.saying import silent
 from conf.session import session
 from conf.settings import Settings
 from conf.tables import COMPONENTS, FEATURES, MODELS, ensure
@@ -137,7 +138,7 @@ def _summed(planned: Plan, distribution: OnSpark) -> Sums:
 
 
 def _solved(planned: Plan, sums: Sums, distribution: OnSpark) -> Solution:
-    return fit.solve(planned, sums, SOLVER, Wanted(KEPT), distribution, lambda text: None)
+    return fit.solve(planned, sums, SOLVER, Wanted(KEPT), distribution, silent)
 
 
 def fit_by_spark_ml(lake: LakePaths, spark: SparkSession, k: int, cached: bool) -> NDArray[np.float64]:

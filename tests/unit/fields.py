@@ -48,9 +48,13 @@ class Field(Orchard):
     def refit(self, featurizer: str = ONE, **settings: Any) -> Refit:
         """Refit, and check that what is published is whole."""
         self.said: list[str] = []
-        done = refit(self.paths, featurizer, Settings(**settings), say=self.said.append)
+        done = refit(self.paths, featurizer, Settings(**settings), say=self._hear)
         self.check()
         return done
+
+    def _hear(self, text: str, done: float = 0, total: float = 0) -> None:
+        if text not in self.said[-1:]:
+            self.said.append(text)
 
     def check(self) -> None:
         """Check that the components are of one model and one version of features."""

@@ -66,3 +66,19 @@ def test_a_file_that_is_gone_is_said_as_what_it_is() -> None:
         Here(2).rows(gone, shares, NUMBER)
     with pytest.raises(PartGone, match=r"/nowhere/x\.parquet is gone"):
         Here(2).combined(gone, added, shares, NUMBER)
+
+
+@pytest.mark.parametrize("how", ["rows", "combined"])
+def test_how_many_shares_are_done_is_told(how: str) -> None:
+    """One after the other, up to all."""
+    told: list[tuple[float, float]] = []
+    shares = [[number] for number in range(5)]
+
+    def hear(done: float, total: float) -> None:
+        told.append((done, total))
+
+    if how == "rows":
+        Here(2).rows(counted, shares, NUMBER, hear)
+    else:
+        Here(2).combined(counted, added, shares, NUMBER, hear)
+    assert told == [(done, 5) for done in range(1, 6)]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batch.rows.parts import Part, PartGone, count_rows, dealt, only, read, read_placed
+from batch.rows.parts import Part, PartGone, count_rows, dealt, only, pieces, read, read_placed
 from conf.errors import StorageError
 from conf.tables import FEATURES, TIMESTAMP
 from tests.unit.lakes import MORNING
@@ -179,3 +179,10 @@ class TestDealt:
         assert (large.bytes, small.bytes) == (100, 300)
         shares = dealt([large, small, Part("another", 150, 10)], 2)
         assert [[part.path for part in share] for share in shares] == [["small"], ["another", "large"]]
+
+
+def test_large_parts_are_dealt_into_more_shares_than_tasks() -> None:
+    """So that it can be told how far the work is; a share is worth its start, and nobody has more than eight."""
+    assert pieces([Part("small", 1, 99)], 2) == 2
+    assert pieces([Part("one", 1, 60_000), Part("other", 1, 60_000)], 2) == 4
+    assert pieces([Part("large", 1, 10**8)], 3) == 24
