@@ -39,8 +39,8 @@ _SECOND_WAVE_SHARE = 10
 class Show(Protocol):
     """What the demo needs of a terminal."""
 
-    def say(self, text: str) -> None:
-        """Show a step that takes seconds."""
+    def say(self, text: str, done: float = 0, total: float = 0) -> None:
+        """Show a step that takes seconds, and how far it is."""
 
     def totals(self, totals: Totals) -> None:
         """Show where the run stands."""

@@ -22,7 +22,8 @@ _COMMON = [
         _KEYWORD,
         default=None,
         annotation=Annotated[
-            Path | None, typer.Option("--config", help="TOML file of settings, instead of ./verger.toml.")
+            Path | None,
+            typer.Option("--config", help="TOML file of settings, instead of ./verger.toml.", metavar="FILE"),
         ],
     ),
     inspect.Parameter(

@@ -1,7 +1,7 @@
-"""The README's generated parts: commands, settings, tables and rejections, from where the program itself has them.
+"""What of the documents is generated: the README's tables, from where the program itself has them, and the manual.
 
-`python -m bootstrap.reference README.md` rewrites what stands between `<!-- NAME -->` and `<!-- /NAME -->`, and draws
-the README's picture; a test fails when the text is stale.
+`python -m bootstrap.reference README.md` rewrites what stands between `<!-- NAME -->` and `<!-- /NAME -->`, writes
+`docs/commands.md` and draws the README's picture; a test fails when a text is stale.
 """
 
 import functools
@@ -12,19 +12,29 @@ from pathlib import Path
 
 from PIL import Image
 
-from bootstrap import orchard
-from bootstrap.cli import COMMANDS
+from bootstrap import cli, orchard
 from conf.rejections import Reason
 from conf.settings import FIELDS, NAMES, flag
 from conf.tables import TABLES
 
+_MANUAL = """# Commands
+
+What `verger COMMAND --help` prints, for every command; made from the program by `make reference`. Exit codes, settings
+and tables stand in [README.md](../README.md)."""
 _SIDE = 100
 _ROWS = 4
 
 
 def commands() -> str:
     """Return the table of commands."""
-    return _table(("command", "what it does"), ((f"`verger {name}`", sentence) for name, sentence in COMMANDS.items()))
+    rows = ((f"`verger {each.name}`", each.sentence) for each in cli.commands(cli.built()))
+    return _table(("command", "what it does"), rows)
+
+
+def manual() -> str:
+    """Return the page of every command, as `--help` explains it."""
+    parts = [f"## verger {each.name}\n\n```\n{each.help}\n```" for each in cli.commands(cli.built())]
+    return "\n\n".join([_MANUAL, *parts]) + "\n"
 
 
 def settings() -> str:
@@ -99,6 +109,7 @@ def main() -> None:
     document.write_text(rewritten(document.read_text("utf-8")), "utf-8")
     folder = document.parent / "docs"
     folder.mkdir(exist_ok=True)
+    (folder / "commands.md").write_text(manual(), "utf-8")
     picture().save(folder / "orchard.jpg", quality=85)
 
 

@@ -1,12 +1,11 @@
-"""What a person sees: one live line on a terminal, plain lines anywhere else, and the tables that commands print.
+"""What a person sees of a lake: lines and tables, on standard output.
 
 Names of files and labels are anybody's: what is shown of them is what can be seen (`conf.printable`), and no markup.
 """
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping
 from typing import IO, Any
 
 import pyarrow as pa
@@ -23,49 +22,6 @@ from conf.settings import FIELDS, NAMES, Resolved
 from streaming.backbones.architectures import Architecture
 from streaming.backbones.featurizer import Featurizer
 from streaming.totals import Totals, duration
-
-
-class Live:
-    """Shows where a run stands: rewrites one line on a terminal, else prints a line for each micro-batch."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._status = console.status("starting") if console.is_terminal else None
-        self._batches = 0
-
-    def say(self, text: str) -> None:
-        """Show a step that takes seconds."""
-        if self._status:
-            self._status.update(Text(printable(text)))
-        else:
-            with suppress(OSError):
-                plain(text, self._console.file)
-
-    def totals(self, totals: Totals) -> None:
-        """Show the totals."""
-        if self._status:
-            self._status.update(line(totals))
-        elif totals.batches != self._batches:
-            self._batches = totals.batches
-            # Whoever read our lines may have gone, or their disk be full: the pictures matter more.
-            with suppress(OSError):
-                plain(line(totals), self._console.file)
-
-    @contextmanager
-    def running(self) -> Iterator["Live"]:
-        """Show the live line for the length of a `with` block."""
-        if self._status is None:
-            yield self
-            return
-        with self._status:
-            yield self
-
-
-@contextmanager
-def live(*, quiet: bool = False) -> Iterator[Live]:
-    """Yield what shows progress: on standard output, or on standard error where that is to hold a result only."""
-    with Live(Console(highlight=False, stderr=quiet)).running() as shown:
-        yield shown
 
 
 def line(totals: Totals) -> str:

@@ -12,7 +12,8 @@ import pytest
 from deltalake import write_deltalake
 
 from batch.refit import refit
-from bootstrap.reference import PARTS, rewritten
+from bootstrap import cli
+from bootstrap.reference import PARTS, manual, rewritten
 from conf.lake import create_lake
 from conf.settings import Settings
 from conf.tables import COMPONENTS, FEATURES, MODELS, ensure
@@ -32,10 +33,18 @@ def test_the_readmes_generated_parts_are_not_stale() -> None:
     assert rewritten(README) == README
 
 
+def test_the_manual_is_not_stale() -> None:
+    """It has every command, as `--help` explains it; `make reference` would change nothing."""
+    assert (ROOT / "docs" / "commands.md").read_text("utf-8") == manual()
+    names = [each.name for each in cli.commands(cli.built())]
+    assert len(names) == len(set(names))
+    assert {"stream", "refit", "models list", "backbone compile"} <= set(names)
+
+
 def test_every_module_stands_in_the_architecture() -> None:
     """A newcomer finds each file of the product in ARCHITECTURE.md, by name."""
     text = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
-    modules = [path for folder in ("conf", "streaming", "batch", "bootstrap") for path in (ROOT / folder).glob("*.py")]
+    modules = [path for folder in ("conf", "streaming", "batch", "bootstrap") for path in (ROOT / folder).rglob("*.py")]
     missing = [str(path.relative_to(ROOT)) for path in modules if path.name != "__init__.py" and path.name not in text]
     assert missing == []
 

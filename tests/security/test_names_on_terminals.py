@@ -12,7 +12,8 @@ from rich.console import Console
 
 from batch.refit import refit
 from bootstrap import cli, terminal
-from bootstrap.terminal import Live
+from bootstrap.commands.asking import tell
+from bootstrap.live import Live
 from conf import logs
 from conf.printable import printable
 from conf.settings import Settings
@@ -128,18 +129,17 @@ def test_an_answer_that_somebody_forged_can_be_seen(says: Says, tmp_path: Path) 
     assert found is not None
     with io.StringIO() as stream, pytest.MonkeyPatch.context() as patched:
         patched.setattr(sys, "stdout", stream)
-        cli._tell(found, as_json=False)
+        tell(found, as_json=False)
         assert unseen(stream.getvalue()) == []
         assert stream.getvalue().count("\n") == 1
 
 
 @by_name
-@pytest.mark.parametrize("on_terminal", [True, False])
-def test_the_live_line_shows_what_can_be_seen(name: str, on_terminal: bool) -> None:
+def test_the_live_line_shows_what_can_be_seen(name: str) -> None:
     """A step names places; only what Rich itself sends to the terminal is more than letters."""
     plain, hostile = (io.StringIO() for _ in range(2))
     for stream, text in ((plain, "reading"), (hostile, name)):
-        live = Live(Console(file=stream, force_terminal=on_terminal, width=200))
+        live = Live(Console(file=stream, force_terminal=True, width=200))
         with live.running():
             live.say(f"reading {text}")
     own = set(unseen(plain.getvalue()))

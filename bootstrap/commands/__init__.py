@@ -1,0 +1,1 @@
+"""The commands of `verger`, each file those about one thing."""

@@ -1,0 +1,55 @@
+"""`verger backbone`: the pretrained networks."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bootstrap import live, terminal
+from bootstrap.commands.asking import OUTSIDE, ask
+from bootstrap.commands.group import AS_JSON, group
+from bootstrap.options import takes
+from conf.lake import create_lake, open_lake
+from conf.settings import Resolved
+from streaming.backbones.architectures import ARCHITECTURES
+from streaming.backbones.featurizer import ensure_all, requests_of
+from streaming.commands import requests
+
+app = group("The pretrained networks.")
+BACKBONE = ("backbone", "weights", "pooling", "fit", "runtime")
+
+
+@app.command("list")
+@takes("lake")
+def backbone_list(resolved: Resolved) -> None:
+    """List the networks that Verger knows and, with --lake, those compiled there."""
+    terminal.backbones(ARCHITECTURES.values(), open_lake(resolved.settings.lake) if resolved.settings.lake else None)
+
+
+@app.command("compile")
+@takes("lake", *BACKBONE)
+def backbone_compile(
+    resolved: Resolved,
+    out: Annotated[
+        Path | None, typer.Option(help="A folder to compile into, instead of a lake.", metavar="FOLDER")
+    ] = None,
+) -> None:
+    """Compile backbones into a lake or a folder and check them against Keras, so that streaming needs no TensorFlow."""
+    settings = resolved.settings
+    wishes = requests_of(settings)
+    folder = out or create_lake(settings.lake).backbones
+    with live.live() as show:
+        made = ensure_all(wishes, folder, show.say, settings.runtime)
+    for each in made:
+        terminal.compiled(each)
+
+
+@app.command("drop")
+@takes("lake", *OUTSIDE)
+def backbone_drop(
+    resolved: Resolved,
+    featurizer: Annotated[str, typer.Argument(help="Its id, or the beginning of it.")],
+    as_json: Annotated[bool, AS_JSON] = False,
+) -> None:
+    """Remove a featurizer from a lake: its rows, its checkpoint and its compiled backbone."""
+    ask(requests.drop(featurizer), "removing the featurizer", resolved, as_json)
