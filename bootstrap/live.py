@@ -116,7 +116,7 @@ class _Bar:
         if self._task is None or step != self._step:
             if self._task is not None:
                 self.progress.remove_task(self._task)
-            self._step, self._task = step, self.progress.add_task(shown, total=total or None)
+            self._step, self._task = step, self.progress.add_task(shown, total=total or None, completed=int(done))
             self.progress.update(self._task, completed=done)
         else:
             self.progress.update(self._task, description=shown, completed=done, total=total or None)
@@ -143,7 +143,7 @@ class _Far(ProgressColumn):
         if not task.total:
             return Text()
         far = [f"{100 * task.completed / task.total:.0f} %"]
-        if task.speed:
+        if task.speed and not task.finished:
             far.append(f"{task.speed:,.0f}/s" if task.speed >= 1 else f"{task.speed:.2f}/s")
         if task.time_remaining:
             far.append(f"{duration(task.time_remaining)} left")
