@@ -14,12 +14,15 @@ def main() -> None:
     if clash:
         print(f"verger: {clash}", file=sys.stderr)
         sys.exit(1)
-    from bootstrap.cli import main as run
-
     try:
+        from bootstrap.cli import main as run
+
         run()
     except SystemExit as end:
         _leave(end.code)
+    except KeyboardInterrupt:
+        print("verger: interrupted before it began", file=sys.stderr)
+        _leave(130)
 
 
 def _leave(code: str | int | None) -> None:

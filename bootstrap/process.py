@@ -14,6 +14,8 @@ from bootstrap import terminal
 from conf import logs
 from conf.errors import UsageError, VergerError, first_line
 
+_INTERRUPTED = 130
+
 
 def run(app: typer.Typer) -> None:
     """Run a command line and exit with its code."""
@@ -21,7 +23,11 @@ def run(app: typer.Typer) -> None:
     _prepare_output()
     logs.configure()
     try:
-        sys.exit(app(standalone_mode=False) or 0)
+        code = app(standalone_mode=False) or 0
+        if code == _INTERRUPTED:
+            # Typer's own word for Ctrl-C.
+            raise KeyboardInterrupt
+        sys.exit(code)
     except VergerError as error:
         _fail(str(error), error.exit_code, debug)
     except typer.TyperException as error:
@@ -31,7 +37,7 @@ def run(app: typer.Typer) -> None:
             sys.exit(0)
         _fail(f"{error.format_message()} (verger --help)", UsageError.exit_code, debug)
     except (typer.Abort, KeyboardInterrupt):
-        _fail("interrupted; nothing is lost, the next run goes on where it was", 130, debug)
+        _fail("interrupted; nothing is lost, the next run goes on where it was", _INTERRUPTED, debug)
     except BrokenPipeError:
         # The reader of our output has gone, as in `verger status | head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -53,6 +53,9 @@ class _OfOthers(logging.StreamHandler[TextIO]):
     def emit(self, record: logging.LogRecord) -> None:
         told = copy.copy(record)
         error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, KeyboardInterrupt):
+            # Whoever pressed Ctrl-C knows.
+            return
         told.exc_info = told.exc_text = None
         told.__dict__.update(fields(logger=record.name, **({"error": first_line(error)} if error else {})))
         super().emit(told)

@@ -228,7 +228,8 @@ def _local(conf: "SparkConf", cores: int, extra: dict[str, str], *, s3: bool) ->
         spark: SparkSession | None = None
         try:
             with _own_interrupt():
-                spark = SparkSession(SparkContext(conf=conf, gateway=gateway))
+                context = SparkContext(conf=conf, gateway=gateway)
+            spark = SparkSession(context)
             yield spark
         except (Py4JError, ConnectionRefusedError, ConnectionResetError) as error:
             raise PlatformError(f"the Java side of Spark failed: {_telling(error)}") from error

@@ -115,15 +115,18 @@ def test_models_are_listed_shown_and_used_again(ask: Ask, field: Field) -> None:
     assert (wrong.returncode, "models list" in one_line(wrong.stderr)) == (2, True)
 
 
-# Ends the process as `kill -9` does when it comes to the point named by its first argument.
-KILLED = """
+# Sends itself the signal that its first argument names when it comes to the point that the second one names.
+STRUCK = """
 import os, signal, sys
 from bootstrap.entry import main
 from conf import points
-wanted = sys.argv.pop(1)
-points.listen(lambda point: point == wanted and os.kill(os.getpid(), signal.SIGKILL))
+number, wanted = signal.Signals[sys.argv.pop(1)], sys.argv.pop(1)
+points.listen(lambda point: point == wanted and os.kill(os.getpid(), number))
 main()
 """
+
+
+STRIKING = [sys.executable, "-c", STRUCK]
 
 
 def refitting(folder: Path, *arguments: str, command: Sequence[str] = VERGER) -> "subprocess.Popen[str]":
@@ -140,7 +143,7 @@ def refitting(folder: Path, *arguments: str, command: Sequence[str] = VERGER) ->
 def test_a_refit_that_is_killed_leaves_the_former_publication(moment: str, field: Field, tmp_path: Path) -> None:
     """Whole; the next refit goes on as if nothing had been."""
     before = published(field.paths, ONE)
-    process = refitting(tmp_path, "--full", command=[sys.executable, "-c", KILLED, moment])
+    process = refitting(tmp_path, "--full", command=[*STRIKING, "SIGKILL", moment])
     process.communicate(timeout=120)
     assert process.returncode == -signal.SIGKILL
     field.check()
@@ -152,6 +155,18 @@ def test_a_refit_that_is_killed_leaves_the_former_publication(moment: str, field
     assert (said["written"], said["model"]["n"], said["model"]["run_card"]["kind"]) == (True, 31, "incremental")
     field.check()
     assert published(field.paths, ONE).model == said["model"]["model"]  # type: ignore[union-attr]
+
+
+def test_ctrl_c_ends_with_one_line(field: Field, tmp_path: Path) -> None:
+    """And 130; what was published stays."""
+    before = published(field.paths, ONE)
+    assert before is not None
+    command = [*STRIKING, "SIGINT", "components-written", "models", "use", before.model, "--lake", "lake"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False, timeout=60)
+    assert "interrupted; nothing is lost" in one_line(done.stderr.strip("\n") + "\n")
+    assert (done.returncode, done.stdout) == (130, "")
+    field.check()
+    assert published(field.paths, ONE) == before
 
 
 def test_a_refit_that_is_asked_wrongly_says_so(ask: Ask, field: Field) -> None:

@@ -128,6 +128,14 @@ def test_standard_error_is_where_the_log_goes(capsys: pytest.CaptureFixture[str]
     assert json.loads(err)["event"] == "event"
 
 
+def test_what_a_library_says_of_ctrl_c_is_left_out() -> None:
+    """Whoever pressed it knows; py4j tells of each connection that it cut."""
+    with io.StringIO() as stream:
+        configure(stream)
+        logging.getLogger("py4j").error("while sending", exc_info=KeyboardInterrupt())
+        assert stream.getvalue() == ""
+
+
 def test_what_a_library_says_is_one_line() -> None:
     """Its tracebacks are not: of a JVM that dies, py4j tells the same at length for every connection."""
     stream = io.StringIO()
