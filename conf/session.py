@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -259,11 +260,16 @@ def launch(conf: "SparkConf", log: Path) -> Any:
     AccumulatorTCPServer.handle_error = _silent  # type: ignore[method-assign]
 
     public = SparkConf(loadDefaults=False).setAll([each for each in conf.getAll() if not is_secret(each[0])])
-    with log.open("wb") as output:
+    with log.open("wb") as output, ThreadPoolExecutor(1) as thread:
+        # Ctrl-C comes to the main thread: a launch that is cut leaves a JVM that nobody can end.
+        launched = thread.submit(launch_gateway, public, {"stdout": output, "stderr": output})
         try:
-            return launch_gateway(public, {"stdout": output, "stderr": output})  # type: ignore[no-untyped-call]
+            return launched.result()
         except PySparkRuntimeError:
             raise PlatformError(_why(log.read_text("utf-8", "replace"))) from None
+        except KeyboardInterrupt:
+            _stop(None, launched.result())
+            raise
 
 
 def _silent(self: Any, request: Any, client_address: Any) -> None:
