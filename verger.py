@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from batch import models
+from batch import models, own_labels
 from batch.model import Model
+from batch.own_labels import OwnLabels
 from batch.publication import published
 from batch.similar import similar
 from batch.view import View, view
@@ -111,8 +112,16 @@ class Lake:
         """
         return self._view(featurizer).settled()
 
-    def view(self, featurizer: str = "") -> pa.Table:
+    def view(self, featurizer: str = "", labels: str = "") -> pa.Table:
         """Return what the last refit published, and what has come since, placed on the same axes.
+
+        Parameters
+        ----------
+        featurizer
+            As for `features`.
+        labels
+            A CSV or Parquet file with the columns `uri` and `label`, whose labels are given instead of those of the
+            lake; null for a picture that it has none for.
 
         Returns
         -------
@@ -123,11 +132,19 @@ class Lake:
         ------
         LakeError
             Nothing has been refitted yet.
+        UsageError, StorageError
+            `labels` is no such file, or cannot be read.
         """
-        return self._view(featurizer).table()
+        own = _own(labels)
+        return _labelled(self._view(featurizer).table(), own)
 
     def similar(
-        self, picture: str, k: int = 12, featurizer: str = "", by: Literal["components", "features"] = "components"
+        self,
+        picture: str,
+        k: int = 12,
+        featurizer: str = "",
+        by: Literal["components", "features"] = "components",
+        labels: str = "",
     ) -> pa.Table:
         """Return the `k` pictures that are most like one, nearest first, with their `distance`.
 
@@ -137,9 +154,12 @@ class Lake:
             A path or URI.
         by
             `components`: Euclidean, on the axes of the published model; `features`: one minus the cosine.
+        labels
+            As for `view`.
         """
+        own = _own(labels)
         forgotten = tombstones.load(self.paths.tombstones).holds
-        return similar(self.paths, self.featurizer(featurizer), picture, k, by, forgotten)
+        return _labelled(similar(self.paths, self.featurizer(featurizer), picture, k, by, forgotten), own)
 
     def models(self, featurizer: str = "") -> pa.Table:
         """Return a row for each refit, oldest first; `published` marks the one that the components are of."""
@@ -238,3 +258,11 @@ class Lake:
         except (OSError, ValueError):
             return None
         return found if isinstance(found, dict) else None
+
+
+def _own(labels: str) -> OwnLabels | None:
+    return own_labels.load(labels) if labels else None
+
+
+def _labelled(rows: pa.Table, own: OwnLabels | None) -> pa.Table:
+    return own_labels.relabelled(rows, own) if own else rows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+import sys
 from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,8 @@ import pyarrow.compute as pc
 from rich.console import Console
 from rich.markup import escape
 
-from bootstrap.terminal import grid, rejections
+from batch.own_labels import lacking
+from bootstrap.terminal import grid, plain, rejections
 
 if TYPE_CHECKING:
     from batch.model import Model
@@ -136,6 +138,13 @@ def similar(found: pa.Table, as_json: bool) -> None:
     for row in found.to_pylist():
         table.add_row(f"{row['distance']:.4g}", escape(row["label"] or ""), escape(row["uri"]))
     Console(highlight=False).print(table)
+
+
+def unlabelled(found: pa.Table, labels: str) -> None:
+    """Say on standard error how many pictures the user's own table of labels leaves out; nothing without one."""
+    missing = lacking(found, labels) if labels else ""
+    if missing:
+        plain(missing, sys.stderr)
 
 
 def demonstration(shown: Shown) -> None:

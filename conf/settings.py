@@ -85,6 +85,10 @@ class Settings:
         "parent",
         "A picture's label: parent (its folder), none, or a regular expression with a group named label.",
     )
+    labels: str = setting(
+        "",
+        "Labels of one's own instead: a CSV or Parquet file with the columns uri and label; empty: those by --label.",
+    )
     settle: float = setting(
         2.0,
         "Seconds for which a file in a folder must stay unchanged before it counts as landed; objects appear whole.",

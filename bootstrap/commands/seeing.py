@@ -16,21 +16,23 @@ app = group()
 
 
 @app.command()
-@takes("lake", "featurizer")
+@takes("lake", "featurizer", "labels")
 def view(
     resolved: Resolved,
     rows: Annotated[int, typer.Option("--rows", min=0, help="How many pictures to show; 0: all.", metavar="N")] = 20,
     as_json: Annotated[bool, AS_JSON] = False,
 ) -> None:
     """Show the feature space: what the last refit published, and what has come since. Starts no JVM."""
+    settings = resolved.settings
     with live.live() as show:
         show.say("reading the feature space")
-        found = verger.open(resolved.settings.lake).view(resolved.settings.featurizer)
+        found = verger.open(settings.lake).view(settings.featurizer, settings.labels)
     feature_space.view(found, rows, as_json)
+    feature_space.unlabelled(found, settings.labels)
 
 
 @app.command()
-@takes("lake", "featurizer")
+@takes("lake", "featurizer", "labels")
 def similar(
     resolved: Resolved,
     picture: Annotated[str, typer.Argument(help="Its path or URI.")],
@@ -46,11 +48,13 @@ def similar(
     """Find the pictures that are most like one. Starts no JVM."""
     if by not in ("components", "features"):
         raise UsageError(f"--by must be components or features, not {by!r}")
+    settings = resolved.settings
     with live.live() as show:
         show.say("looking for pictures like it")
-        lake = verger.open(resolved.settings.lake)
-        found = lake.similar(picture, k, resolved.settings.featurizer, by)  # type: ignore[arg-type]
+        lake = verger.open(settings.lake)
+        found = lake.similar(picture, k, settings.featurizer, by, settings.labels)  # type: ignore[arg-type]
     feature_space.similar(found, as_json)
+    feature_space.unlabelled(found, settings.labels)
 
 
 @app.command()

@@ -176,3 +176,17 @@ def test_a_refit_that_is_asked_wrongly_says_so(ask: Ask, field: Field) -> None:
         assert done.returncode == 2, done.stderr
         one_line(done.stderr)
     assert "Java 17 is needed" in one_line(ask("refit").stderr)
+
+
+def test_labels_of_ones_own_are_shown(ask: Ask, field: Field, tmp_path: Path) -> None:
+    """In the view and beside similar pictures; how many have none is said beside the result, and errors in one line."""
+    (tmp_path / "labels.csv").write_text("uri,label\nlanding/none.jpg,x\n/landing/pears/2.jpg,mine\n")
+    shown = ask("view", "--rows", "0", "--json", "--labels", "labels.csv")
+    assert shown.stderr == "30 of 31 pictures have no label in labels.csv\n"
+    rows = [json.loads(line) for line in shown.stdout.splitlines()]
+    assert {row["uri"]: row["label"] for row in rows if row["label"]} == {"file:///landing/pears/2.jpg": "mine"}
+    found = ask("similar", "/landing/pears/1.jpg", "-k", "99", "--json", "--labels", "labels.csv")
+    assert {json.loads(line)["label"] for line in found.stdout.splitlines()} == {None, "mine"}
+    failed = ask("view", "--labels", "none.csv")
+    assert (failed.returncode, failed.stdout) == (2, "")
+    assert "--labels none.csv: there is no such file" in one_line(failed.stderr)
