@@ -161,7 +161,7 @@ def _by_profile() -> bool:
     return any(Path(os.environ.get(name, path)).expanduser().is_file() for name, path in files.items())
 
 
-def client(service: str, access: Access | None = None, *, connections: int = 10) -> Any:
+def client(service: str, access: Access | None = None, *, connections: int = 10, **more: Any) -> Any:
     """Return a boto3 client for S3 or SQS that repeats what may pass, with jitter, and counts it.
 
     Parameters
@@ -170,6 +170,10 @@ def client(service: str, access: Access | None = None, *, connections: int = 10)
         As boto3 names it.
     access
         None: the way in use. An endpoint that the environment names for S3 holds for S3 alone.
+    connections
+        At most.
+    more
+        As botocore's Config takes it.
     """
     from botocore import UNSIGNED
     from botocore.config import Config
@@ -180,7 +184,7 @@ def client(service: str, access: Access | None = None, *, connections: int = 10)
         read_timeout=_READ_SECONDS,
         retries={"mode": "standard", "total_max_attempts": _BOTO_TRIES},
         max_pool_connections=connections,
-        **({"signature_version": UNSIGNED} if access.whose == "anonymous" else {}),
+        **(more | ({"signature_version": UNSIGNED} if access.whose == "anonymous" else {})),
     )
     region = access.region or _told_region() or _DEFAULT_REGION
     endpoint = (access.url if service == "s3" else access.endpoint) or None
