@@ -20,7 +20,7 @@ from conf.storage import Storage
 from conf.tables import FEATURES
 from streaming.backbones.backbone import Backbone
 from streaming.backbones.runtime import Infers, RuntimeKind, runtime_for
-from streaming.decode import decode
+from streaming.decode import decode, room_for
 from streaming.fetching import Fetcher, Wanted
 from streaming.isolate import Decoder, IsolatedDecoder, bounded
 from streaming.landing import labeller
@@ -32,9 +32,6 @@ _ROWS_OUT = 128
 _BYTES_OUT = 8 << 20
 # Spark takes a worker that is silent for long for one that hangs.
 _LONGEST_SILENCE = 5.0
-# The hungriest picture, a TIFF of floats, was seen to take 24 for each of 80 million pixels.
-_BYTES_PER_PIXEL = 32
-_BYTES_FOR_ANY = 256 << 20
 
 
 class Fence(Protocol):
@@ -100,7 +97,7 @@ class Work:
     @property
     def decode_bytes(self) -> int:
         """The most memory that decoding a picture within the pixel limit can honestly take."""
-        return _BYTES_PER_PIXEL * self.pixel_limit + _BYTES_FOR_ANY
+        return room_for(self.pixel_limit)
 
 
 @dataclass
