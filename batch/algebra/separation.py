@@ -1,0 +1,59 @@
+"""How well vectors tell pictures apart: whether the nearest is of the same label, and how many axes it takes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batch.algebra.solvers import Wanted, greatest_rank, how_many, varying_columns
+
+Vectors = NDArray[np.float32]
+
+
+def purity(vectors: Vectors, labels: Sequence[str | None]) -> tuple[float, float] | None:
+    """Return the share of pictures whose nearest other one has their label, and what it would be by chance.
+
+    Parameters
+    ----------
+    vectors
+        Shape (n, d); nearest is by the greatest cosine, the first of equals.
+    labels
+        n of them; those without one are left out.
+
+    Returns
+    -------
+    tuple of float, or None
+        None for fewer than two labels.
+    """
+    known = np.array([each is not None for each in labels], np.bool_)
+    names, own, counts = np.unique(
+        np.array([each for each in labels if each is not None], np.str_), return_inverse=True, return_counts=True
+    )
+    if len(names) < 2:
+        return None
+    units = vectors[known].astype(np.float32)
+    units /= np.maximum(np.linalg.norm(units, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    cosines = units @ units.T
+    np.fill_diagonal(cosines, -np.inf)
+    n = len(units)
+    return float((own[cosines.argmax(axis=1)] == own).mean()), float((counts * (counts - 1)).sum() / (n * (n - 1)))
+
+
+def components_for(vectors: Vectors, share: float = 0.90) -> int:
+    """Return how many components explain a share of the variance of vectors, (n, d), whose columns are standardised.
+
+    The eigenvalues are taken from the smaller of the two products of the standardised matrix with itself: those that
+    are not zero are the same, and a sample is mostly smaller than its vectors are wide.
+    """
+    n = len(vectors)
+    mean = vectors.mean(axis=0, dtype=np.float64)
+    centred = vectors - mean
+    variance = np.einsum("ij,ij->j", centred, centred) / max(n, 1)
+    varying = varying_columns(mean, variance)
+    most = greatest_rank(n, varying)
+    if not most:
+        return 0
+    standard = centred[:, varying] / np.sqrt(variance[varying])
+    product = standard @ standard.T if n < standard.shape[1] else standard.T @ standard
+    values = np.linalg.eigvalsh(product / n)[::-1][:most]
+    return how_many(values, Wanted(variance=share), int(varying.sum()))

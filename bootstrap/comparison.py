@@ -1,0 +1,336 @@
+"""`verger backbone compare`: what backbones cost and what they tell apart, measured on a sample of one's own pictures.
+
+Speed is of decoding and running the network on this machine: fetching, Spark and the writing of tables come on top.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.markup import escape
+
+from batch.algebra.separation import components_for, purity
+from bootstrap.terminal import grid, plain
+from conf.errors import LandingError, Rejected, UsageError
+from conf.lake import Place, open_lake
+from conf.saying import Say, silent
+from conf.settings import Settings
+from streaming.apart import Reading, decoded
+from streaming.backbones.backbone import Preparation
+from streaming.backbones.featurizer import Featurizer, ensure_all, requests_of
+from streaming.backbones.runtime import Runtime
+from streaming.discovery.zone import Zone, zone
+from streaming.fetching import Wanted
+from streaming.landing import labeller
+from streaming.sampling import sample
+from streaming.timing import Timed, timed
+
+# USD for a core's hour: what general-purpose machines of the large clouds cost on demand, per virtual CPU.
+PRICE = 0.05
+SAMPLE, _MOST = 400, 5000
+# Pictures by which one core alone is measured.
+_ALONE = 32
+_TELL_SECONDS = 0.5
+_NONE = "\N{EN DASH}"
+Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What one backbone did with the sample.
+
+    Attributes
+    ----------
+    backbone : str
+        As it was asked for.
+    featurizer : str
+        Its id.
+    width : int
+        Length of its vectors.
+    tflite_bytes : int
+        Of the compiled model.
+    pictures : int
+        That it gave a vector.
+    labels : int
+        Distinct ones among them.
+    rejections : mapping of str to int
+        Pictures of the sample that were left out, by why.
+    core_rate : float
+        Pictures a second of one core alone, decoding and running.
+    rate : float
+        Pictures a second of `cores` side by side.
+    cores : int
+    purity : float or None
+        Share of the labelled pictures whose nearest other one, by the cosine of their vectors, has the same label;
+        None for fewer than two labels.
+    chance : float or None
+        What that would be by chance.
+    k : int
+        Components that explain 90 % of the variance of the sample's standardised vectors.
+    dollars_per_million : float
+        Estimated from `rate` and the price of a core's hour, for a million pictures.
+    """
+
+    backbone: str
+    featurizer: str
+    width: int
+    tflite_bytes: int
+    pictures: int
+    labels: int
+    rejections: dict[str, int]
+    core_rate: float
+    rate: float
+    cores: int
+    purity: float | None
+    chance: float | None
+    k: int
+    dollars_per_million: float
+
+
+@dataclass(frozen=True)
+class _Pixels:
+    """The sample, decoded for one preparation: pixels of shape (n, side, side, 3), and mean seconds a picture."""
+
+    pixels: NDArray[np.uint8]
+    seconds: float
+
+
+def compare(
+    settings: Settings, backbones: Sequence[str], size: int = SAMPLE, price: float = PRICE, say: Say = silent
+) -> tuple[Compared, ...]:
+    """Compile backbones where they are not compiled yet, and run each on the same sample of a landing.
+
+    Parameters
+    ----------
+    settings
+        Among them `landing`, `label`, the limits, and `cores`; what `backbones` leave out (`weights`, `pooling`,
+        `fit`); and `lake`, whose compiled backbones are used and kept. Without one they are compiled for this once.
+    backbones
+        As `--backbone` takes them.
+    size
+        Pictures of the sample, spread over the labels; 5,000 at most.
+    price
+        USD for a core's hour.
+
+    Raises
+    ------
+    UsageError
+        A setting is wrong, or `size` or `price`.
+    LandingError
+        The landing cannot be listed, or holds no picture that can be decoded.
+    BackboneError, StorageError, IsolationError
+        A backbone cannot be compiled; the landing or the lake cannot be read.
+    """
+    if not 2 <= size <= _MOST:
+        raise UsageError(f"--sample {size}: take from 2 to {_MOST:,} pictures")
+    if not price > 0:
+        raise UsageError(f"--price {price:g}: say what a core costs an hour, in USD, as {PRICE:g}")
+    requests = requests_of(dataclasses.replace(settings, backbone=tuple(backbones)))
+    landing, cores = zone(settings), settings.cores or os.cpu_count() or 1
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="verger-compare-")))
+        shelf = open_lake(settings.lake).backbones if settings.lake else folder
+        chosen = _sampled(landing, settings, size, say)
+        featurizers = ensure_all(requests, shelf, say)
+        preparations = tuple(dict.fromkeys(each.manifest.backbone.preparation for each in featurizers))
+        reading = Reading(
+            landing.storage, preparations, settings.pixel_limit, settings.byte_limit, settings.decode_seconds, timed
+        )
+        seen, labels, rejected = _decoded(chosen, reading, cores, folder, say)
+        runs = [_run(each, seen[each.manifest.backbone.preparation], cores, folder, say) for each in featurizers]
+    return tuple(
+        _compared(spec, each, run, labels, rejected, cores, price)
+        for spec, each, run in zip(backbones, featurizers, runs, strict=True)
+    )
+
+
+def show(found: Sequence[Compared], price: float, as_json: bool) -> None:
+    """Print a comparison: a table, or one JSON object a line."""
+    if as_json:
+        for each in found:
+            print(json.dumps(dataclasses.asdict(each)))
+        return
+    cores = found[0].cores
+    side_by_side = f"img/s, {cores} core{'s' if cores > 1 else ''}"
+    columns = ("features", ".tflite", "1-NN purity", "k at 90 %", "USD a million")
+    table = grid(None, "backbone", "img/s, 1 core", side_by_side, *columns)
+    for each in found:
+        table.add_row(escape(each.backbone), *_cells(each))
+    Console(highlight=False).print(table)
+    for line in _footnotes(found, price):
+        plain(line)
+
+
+def _sampled(landing: Zone, settings: Settings, size: int, say: Say) -> dict[Wanted, str | None]:
+    say("listing the landing")
+    found = sample(landing.listing.poll(), landing.uri, labeller(settings.label, landing.uri), size)
+    if not found:
+        young = landing.listing.sighting().young
+        why = f"; {young:,} may still be growing: wait --settle {settings.settle:g} seconds" if young else ""
+        raise LandingError(f"the landing {landing.uri} holds no pictures to compare with{why}")
+    return {Wanted(each.uri, each.e_tag, each.size): label for each, label in found.items()}
+
+
+def _decoded(
+    chosen: dict[Wanted, str | None], reading: Reading, cores: int, folder: Path, say: Say
+) -> tuple[dict[Preparation, _Pixels], list[str | None], Counter[str]]:
+    """Decode the sample once for each preparation, into files: a page of memory goes when it is not needed."""
+    text, places = "decoding the sample", {each: place for place, each in enumerate(chosen)}
+    files = [_file(folder / f"{at}.npy", len(chosen), each.size) for at, each in enumerate(reading.preparations)]
+    seconds = np.zeros((len(files), len(chosen)))
+    rejected: dict[int, str] = {}
+    for done, (wanted, found) in enumerate(decoded(list(chosen), reading, cores)):
+        say(text, done, len(chosen))
+        if isinstance(found, Rejected):
+            rejected[places[wanted]] = found.reason.value
+            continue
+        for at, picture in enumerate(found):
+            files[at][places[wanted]] = picture.pixels
+            seconds[at, places[wanted]] = cast(Timed, picture).seconds
+    kept = [place for place in range(len(chosen)) if place not in rejected]
+    reasons = Counter(rejected.values())
+    if not kept:
+        raise LandingError(f"no picture of the sample can be decoded: {_counted(reasons)}")
+    # Moved up in place where some are missing: a copy of all would be as large as the files.
+    for file in files:
+        for to, place in enumerate(kept):
+            file[to] = file[place]
+    seen = {
+        each: _Pixels(file[: len(kept)], float(seconds[at, kept].mean()))
+        for at, (each, file) in enumerate(zip(reading.preparations, files, strict=True))
+    }
+    labels = list(chosen.values())
+    return seen, [labels[place] for place in kept], reasons
+
+
+def _file(path: Path, count: int, side: int) -> NDArray[np.uint8]:
+    return np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(count, side, side, 3))
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Vectors of the sample, (n, width), and seconds a picture, decoding included: alone, and on all cores."""
+
+    vectors: Vectors
+    alone: float
+    together: float
+
+
+def _run(featurizer: Featurizer, seen: _Pixels, cores: int, folder: Path, say: Say) -> _Run:
+    model = _local(featurizer.model, folder)
+    runtimes = [Runtime(model, featurizer.manifest.backbone, featurizer.width) for _ in range(cores)]
+    for each in runtimes:
+        each(seen.pixels[0])
+    say(f"running {featurizer.id}", 0, len(seen.pixels))
+    alone = statistics.median(_seconds(runtimes[0], pixels) for pixels in seen.pixels[:_ALONE])
+    vectors = np.empty((len(seen.pixels), featurizer.width), np.float32)
+    start = time.perf_counter()
+    _fill(vectors, seen.pixels, runtimes, f"running {featurizer.id}", say)
+    together = (time.perf_counter() - start) / len(vectors)
+    return _Run(vectors, seen.seconds + alone, seen.seconds / cores + together)
+
+
+def _local(model: Place, folder: Path) -> Path:
+    """Return a compiled model as a file of this machine."""
+    if isinstance(model, Path):
+        return model
+    copy = folder / model.name
+    copy.write_bytes(model.read_bytes())
+    return copy
+
+
+def _seconds(runtime: Runtime, pixels: NDArray[np.uint8]) -> float:
+    start = time.perf_counter()
+    runtime(pixels)
+    return time.perf_counter() - start
+
+
+def _fill(vectors: Vectors, pixels: NDArray[np.uint8], runtimes: Sequence[Runtime], text: str, say: Say) -> None:
+    """Run the sample, a share for each runtime on its thread: LiteRT lets the others go on while it computes."""
+    done = [0] * len(runtimes)
+
+    def share(at: int) -> None:
+        for place in range(at, len(vectors), len(runtimes)):
+            vectors[place] = runtimes[at](pixels[place])
+            done[at] += 1
+
+    with ThreadPoolExecutor(len(runtimes), "run") as threads:
+        running = [threads.submit(share, at) for at in range(len(runtimes))]
+        while wait(running, _TELL_SECONDS).not_done:
+            say(text, sum(done), len(vectors))
+    for each in running:
+        each.result()
+
+
+def _compared(
+    spec: str,
+    featurizer: Featurizer,
+    run: _Run,
+    labels: Sequence[str | None],
+    rejected: Counter[str],
+    cores: int,
+    price: float,
+) -> Compared:
+    finite = np.asarray(np.isfinite(run.vectors).all(axis=1))
+    vectors = run.vectors[finite]
+    known = [label for label, usable in zip(labels, finite.tolist(), strict=True) if usable]
+    pure = purity(vectors, known)
+    return Compared(
+        backbone=spec,
+        featurizer=featurizer.id,
+        width=featurizer.width,
+        tflite_bytes=featurizer.manifest.tflite_bytes,
+        pictures=len(vectors),
+        labels=len({each for each in known if each is not None}),
+        rejections=dict(rejected + Counter(non_finite=int((~finite).sum()))),
+        core_rate=1 / run.alone,
+        rate=1 / run.together,
+        cores=cores,
+        purity=pure[0] if pure else None,
+        chance=pure[1] if pure else None,
+        k=components_for(vectors),
+        dollars_per_million=price * cores * 1e6 * run.together / 3600,
+    )
+
+
+def _cells(each: Compared) -> tuple[str, ...]:
+    pure = _NONE if each.purity is None else f"{each.purity:.3f} (chance {each.chance:.3f})"
+    return (
+        f"{each.core_rate:.1f}",
+        f"{each.rate:.1f}",
+        f"{each.width:,}",
+        f"{each.tflite_bytes / 1e6:.1f} MB",
+        pure,
+        f"{each.k:,}",
+        f"{each.dollars_per_million:.2f}",
+    )
+
+
+def _footnotes(found: Sequence[Compared], price: float) -> list[str]:
+    first, most = found[0], max(found, key=lambda each: sum(each.rejections.values()))
+    left_out = f"; left out: {_counted(most.rejections)}" if most.rejections else ""
+    return [
+        f"On {first.pictures:,} pictures of {first.labels:,} labels{left_out}. k is of this sample: more pictures "
+        "need more.",
+        f"Measured here, decoding included; fetching, Spark and tables come on top. USD are estimated from that at "
+        f"{price:g} a core and hour (--price).",
+    ]
+
+
+def _counted(reasons: Mapping[str, int]) -> str:
+    return ", ".join(f"{why} {count:,}" for why, count in sorted(reasons.items()))
