@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
-import statistics
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +31,7 @@ from conf.settings import Settings
 from streaming.apart import Reading, decoded
 from streaming.backbones.backbone import Preparation
 from streaming.backbones.featurizer import Featurizer, ensure_all, requests_of
-from streaming.backbones.runtime import Runtime
+from streaming.backbones.measuring import Measured, measure
 from streaming.discovery.zone import Zone, zone
 from streaming.fetching import Wanted
 from streaming.landing import labeller
@@ -43,11 +41,9 @@ from streaming.timing import Timed, timed
 # USD for a core's hour: what general-purpose machines of the large clouds cost on demand, per virtual CPU.
 PRICE = 0.05
 SAMPLE, _MOST = 400, 5000
-# Pictures by which one core alone is measured.
-_ALONE = 32
-_TELL_SECONDS = 0.5
+# With less of the cores' time a run was disturbed.
+_QUIET = 0.85
 _NONE = "\N{EN DASH}"
-Vectors = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -75,6 +71,8 @@ class Compared:
     rate : float
         Pictures a second of `cores` side by side.
     cores : int
+    cores_had : float
+        Share of their time that the run had; the rest went to other programs, and `rate` is that much too low.
     purity : float or None
         Share of the labelled pictures whose nearest other one, by the cosine of their vectors, has the same label;
         None for fewer than two labels.
@@ -96,18 +94,31 @@ class Compared:
     core_rate: float
     rate: float
     cores: int
+    cores_had: float
     purity: float | None
     chance: float | None
     k: int
     dollars_per_million: float
 
 
-@dataclass(frozen=True)
-class _Pixels:
-    """The sample, decoded for one preparation: pixels of shape (n, side, side, 3), and mean seconds a picture."""
+@dataclass(frozen=True, eq=False)
+class _Sample:
+    """The pictures that could be decoded.
 
-    pixels: NDArray[np.uint8]
-    seconds: float
+    Attributes
+    ----------
+    pixels : dict of Preparation to ndarray of uint8, shape (n, side, side, 3)
+    seconds : dict of Preparation to float
+        That decoding one takes, on average.
+    labels : list of (str or None)
+    rejected : Counter of str
+        What was left out, by why.
+    """
+
+    pixels: dict[Preparation, NDArray[np.uint8]]
+    seconds: dict[Preparation, float]
+    labels: list[str | None]
+    rejected: Counter[str]
 
 
 def compare(
@@ -136,9 +147,11 @@ def compare(
     BackboneError, StorageError, IsolationError
         A backbone cannot be compiled; the landing or the lake cannot be read.
     """
+    if not backbones:
+        raise UsageError("there is nothing to compare: name at least one backbone, as --backbone takes it")
     if not 2 <= size <= _MOST:
         raise UsageError(f"--sample {size}: take from 2 to {_MOST:,} pictures")
-    if not price > 0:
+    if not 0 < price < math.inf:
         raise UsageError(f"--price {price:g}: say what a core costs an hour, in USD, as {PRICE:g}")
     requests = requests_of(dataclasses.replace(settings, backbone=tuple(backbones)))
     landing, cores = zone(settings), settings.cores or os.cpu_count() or 1
@@ -151,12 +164,13 @@ def compare(
         reading = Reading(
             landing.storage, preparations, settings.pixel_limit, settings.byte_limit, settings.decode_seconds, timed
         )
-        seen, labels, rejected = _decoded(chosen, reading, cores, folder, say)
-        runs = [_run(each, seen[each.manifest.backbone.preparation], cores, folder, say) for each in featurizers]
-    return tuple(
-        _compared(spec, each, run, labels, rejected, cores, price)
-        for spec, each, run in zip(backbones, featurizers, runs, strict=True)
-    )
+        seen = _decoded(chosen, reading, cores, folder, say)
+        found = []
+        for spec, each in zip(backbones, featurizers, strict=True):
+            pixels = seen.pixels[each.manifest.backbone.preparation]
+            run = measure(_local(each.model, folder), each.manifest, pixels, cores, say)
+            found.append(_compared(spec, each, seen, run, cores, price))
+    return tuple(found)
 
 
 def show(found: Sequence[Compared], price: float, as_json: bool) -> None:
@@ -186,9 +200,7 @@ def _sampled(landing: Zone, settings: Settings, size: int, say: Say) -> dict[Wan
     return {Wanted(each.uri, each.e_tag, each.size): label for each, label in found.items()}
 
 
-def _decoded(
-    chosen: dict[Wanted, str | None], reading: Reading, cores: int, folder: Path, say: Say
-) -> tuple[dict[Preparation, _Pixels], list[str | None], Counter[str]]:
+def _decoded(chosen: dict[Wanted, str | None], reading: Reading, cores: int, folder: Path, say: Say) -> _Sample:
     """Decode the sample once for each preparation, into files: a page of memory goes when it is not needed."""
     text, places = "decoding the sample", {each: place for place, each in enumerate(chosen)}
     files = [_file(folder / f"{at}.npy", len(chosen), each.size) for at, each in enumerate(reading.preparations)]
@@ -210,39 +222,17 @@ def _decoded(
     for file in files:
         for to, place in enumerate(kept):
             file[to] = file[place]
-    seen = {
-        each: _Pixels(file[: len(kept)], float(seconds[at, kept].mean()))
-        for at, (each, file) in enumerate(zip(reading.preparations, files, strict=True))
-    }
     labels = list(chosen.values())
-    return seen, [labels[place] for place in kept], reasons
+    return _Sample(
+        pixels={each: file[: len(kept)] for each, file in zip(reading.preparations, files, strict=True)},
+        seconds=dict(zip(reading.preparations, seconds[:, kept].mean(axis=1).tolist(), strict=True)),
+        labels=[labels[place] for place in kept],
+        rejected=reasons,
+    )
 
 
 def _file(path: Path, count: int, side: int) -> NDArray[np.uint8]:
     return np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(count, side, side, 3))
-
-
-@dataclass(frozen=True)
-class _Run:
-    """Vectors of the sample, (n, width), and seconds a picture, decoding included: alone, and on all cores."""
-
-    vectors: Vectors
-    alone: float
-    together: float
-
-
-def _run(featurizer: Featurizer, seen: _Pixels, cores: int, folder: Path, say: Say) -> _Run:
-    model = _local(featurizer.model, folder)
-    runtimes = [Runtime(model, featurizer.manifest.backbone, featurizer.width) for _ in range(cores)]
-    for each in runtimes:
-        each(seen.pixels[0])
-    say(f"running {featurizer.id}", 0, len(seen.pixels))
-    alone = statistics.median(_seconds(runtimes[0], pixels) for pixels in seen.pixels[:_ALONE])
-    vectors = np.empty((len(seen.pixels), featurizer.width), np.float32)
-    start = time.perf_counter()
-    _fill(vectors, seen.pixels, runtimes, f"running {featurizer.id}", say)
-    together = (time.perf_counter() - start) / len(vectors)
-    return _Run(vectors, seen.seconds + alone, seen.seconds / cores + together)
 
 
 def _local(model: Place, folder: Path) -> Path:
@@ -254,57 +244,29 @@ def _local(model: Place, folder: Path) -> Path:
     return copy
 
 
-def _seconds(runtime: Runtime, pixels: NDArray[np.uint8]) -> float:
-    start = time.perf_counter()
-    runtime(pixels)
-    return time.perf_counter() - start
-
-
-def _fill(vectors: Vectors, pixels: NDArray[np.uint8], runtimes: Sequence[Runtime], text: str, say: Say) -> None:
-    """Run the sample, a share for each runtime on its thread: LiteRT lets the others go on while it computes."""
-    done = [0] * len(runtimes)
-
-    def share(at: int) -> None:
-        for place in range(at, len(vectors), len(runtimes)):
-            vectors[place] = runtimes[at](pixels[place])
-            done[at] += 1
-
-    with ThreadPoolExecutor(len(runtimes), "run") as threads:
-        running = [threads.submit(share, at) for at in range(len(runtimes))]
-        while wait(running, _TELL_SECONDS).not_done:
-            say(text, sum(done), len(vectors))
-    for each in running:
-        each.result()
-
-
-def _compared(
-    spec: str,
-    featurizer: Featurizer,
-    run: _Run,
-    labels: Sequence[str | None],
-    rejected: Counter[str],
-    cores: int,
-    price: float,
-) -> Compared:
+def _compared(spec: str, featurizer: Featurizer, seen: _Sample, run: Measured, cores: int, price: float) -> Compared:
     finite = np.asarray(np.isfinite(run.vectors).all(axis=1))
     vectors = run.vectors[finite]
-    known = [label for label, usable in zip(labels, finite.tolist(), strict=True) if usable]
-    pure = purity(vectors, known)
+    labels = [label for label, usable in zip(seen.labels, finite.tolist(), strict=True) if usable]
+    pure = purity(vectors, labels)
+    decoding = seen.seconds[featurizer.manifest.backbone.preparation]
+    rate = 1 / (decoding / cores + run.together)
     return Compared(
         backbone=spec,
         featurizer=featurizer.id,
         width=featurizer.width,
         tflite_bytes=featurizer.manifest.tflite_bytes,
         pictures=len(vectors),
-        labels=len({each for each in known if each is not None}),
-        rejections=dict(rejected + Counter(non_finite=int((~finite).sum()))),
-        core_rate=1 / run.alone,
-        rate=1 / run.together,
+        labels=len({each for each in labels if each is not None}),
+        rejections=dict(seen.rejected + Counter(non_finite=int((~finite).sum()))),
+        core_rate=1 / (decoding + run.alone),
+        rate=rate,
         cores=cores,
+        cores_had=run.had,
         purity=pure[0] if pure else None,
         chance=pure[1] if pure else None,
         k=components_for(vectors),
-        dollars_per_million=price * cores * 1e6 * run.together / 3600,
+        dollars_per_million=price * cores * 1e6 / rate / 3600,
     )
 
 
@@ -324,11 +286,14 @@ def _cells(each: Compared) -> tuple[str, ...]:
 def _footnotes(found: Sequence[Compared], price: float) -> list[str]:
     first, most = found[0], max(found, key=lambda each: sum(each.rejections.values()))
     left_out = f"; left out: {_counted(most.rejections)}" if most.rejections else ""
+    least = min(each.cores_had for each in found)
+    busy = (f"Other programs had up to {1 - least:.0%} of the cores' time meanwhile: img/s are too low by as much.",)
     return [
         f"On {first.pictures:,} pictures of {first.labels:,} labels{left_out}. k is of this sample: more pictures "
         "need more.",
-        f"Measured here, decoding included; fetching, Spark and tables come on top. USD are estimated from that at "
+        "Measured here, decoding included; fetching, Spark and tables come on top. USD are estimated from that at "
         f"{price:g} a core and hour (--price).",
+        *(busy if least < _QUIET else ()),
     ]
 
 

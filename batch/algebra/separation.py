@@ -46,9 +46,11 @@ def components_for(vectors: Vectors, share: float = 0.90) -> int:
     are not zero are the same, and a sample is mostly smaller than its vectors are wide.
     """
     n = len(vectors)
+    if n < 2:
+        return 0
     mean = vectors.mean(axis=0, dtype=np.float64)
     centred = vectors - mean
-    variance = np.einsum("ij,ij->j", centred, centred) / max(n, 1)
+    variance = np.einsum("ij,ij->j", centred, centred) / n
     varying = varying_columns(mean, variance)
     most = greatest_rank(n, varying)
     if not most:
