@@ -12,7 +12,6 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -155,8 +154,8 @@ def compare(
         raise UsageError(f"--price {price:g}: say what a core costs an hour, in USD, as {PRICE:g}")
     requests = requests_of(dataclasses.replace(settings, backbone=tuple(backbones)))
     landing, cores = zone(settings), settings.cores or os.cpu_count() or 1
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="verger-compare-")))
+    with tempfile.TemporaryDirectory(prefix="verger-compare-") as temporary:
+        folder = Path(temporary)
         shelf = open_lake(settings.lake).backbones if settings.lake else folder
         chosen = _sampled(landing, settings, size, say)
         featurizers = ensure_all(requests, shelf, say)
