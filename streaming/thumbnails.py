@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -25,7 +26,7 @@ from conf.saying import Say, silent
 from conf.settings import Settings
 from conf.storage import FolderStorage, Storage
 from conf.tables import ARRIVALS, open_table
-from conf.uris import FILE_SCHEME, path_of, spelled
+from conf.uris import path_of, spelled
 from streaming.apart import Reading, decoded
 from streaming.backbones.backbone import Preparation
 from streaming.fetching import Wanted
@@ -157,8 +158,13 @@ def _storage(root: str, settings: Settings) -> Storage:
     if access.scheme_of(root):
         way = replace(access.current(), whose=cast(Whose, settings.landing_access))
         return ObjectStorage(root, way.to(access.bucket_of(root)) if root.startswith("s3://") else way)
-    folder = path_of(root or FILE_SCHEME + "/")
+    folder = _folder(root)
     try:
         return FolderStorage(str(folder))
     except OSError as error:
         raise StorageError(f"the landing {folder} does not answer: {error.strerror or error}") from error
+
+
+def _folder(root: str) -> Path:
+    """Return the folder of a URI; pictures may share no more than the root."""
+    return Path("/") / path_of(root)

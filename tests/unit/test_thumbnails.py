@@ -160,6 +160,16 @@ class TestThumbnails:
             assert made.missing == Counter(unread=len(pictures))
             assert f"the landing {folder} does not answer: No such file" in made.note
 
+    def test_without_a_landing_the_folder_that_they_share_tells(self) -> None:
+        """It may be the root of all."""
+        for uris, root in (
+            (["file:///a/b/1", "file:///a/b/2"], "/a/b"),
+            (["file:///a/b/1", "file:///a/bc/2"], "/a"),
+            (["file:///a/1", "file:///b/2"], "/"),
+        ):
+            (found,) = module._by_root([Wanted(uri, "", 0) for uri in uris], "")
+            assert str(module._folder(found)) == root
+
     def test_pictures_of_several_landings(self, tmp_path: Path) -> None:
         """Each is read where it is; a bucket that does not answer takes no file's thumbnail away."""
         files = []
