@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bootstrap import live, terminal
+from bootstrap import comparison, live, terminal
 from bootstrap.commands.asking import OUTSIDE, ask
 from bootstrap.commands.group import AS_JSON, group
 from bootstrap.options import takes
@@ -44,11 +44,34 @@ def backbone_compile(
         terminal.compiled(each)
 
 
+@app.command("compare")
+@takes(
+    "landing", "lake", "landing_access", "weights", "pooling", "fit", "label", "settle", "pixel_limit", "byte_limit",
+    "skip_extensions", "decode_seconds", "cores",
+)  # fmt: skip
+def backbone_compare(
+    resolved: Resolved,
+    backbones: Annotated[
+        list[str],
+        typer.Argument(help="As --backbone takes them, with @SIZE, ,pooling=… and so on.", metavar="BACKBONE"),
+    ],
+    sample: Annotated[
+        int, typer.Option(help="Pictures of the landing, spread over its labels.", metavar="N")
+    ] = comparison.SAMPLE,
+    price: Annotated[float, typer.Option(help="What a core costs an hour, in USD.", metavar="USD")] = comparison.PRICE,
+    as_json: Annotated[bool, AS_JSON] = False,
+) -> None:
+    """Compare backbones on a sample of a landing: speed, size, how well they tell labels apart, cost. Starts no JVM."""
+    with live.live() as show:
+        found = comparison.compare(resolved.settings, backbones, sample, price, show.say)
+    comparison.show(found, price, as_json)
+
+
 @app.command("drop")
 @takes("lake", *OUTSIDE)
 def backbone_drop(
     resolved: Resolved,
-    featurizer: Annotated[str, typer.Argument(help="Its id, or the beginning of it.")],
+    featurizer: Annotated[str, typer.Argument(help="Its id, or the beginning of it.", metavar="FEATURIZER")],
     as_json: Annotated[bool, AS_JSON] = False,
 ) -> None:
     """Remove a featurizer from a lake: its rows, its checkpoint and its compiled backbone."""

@@ -48,7 +48,9 @@ def export_components(
 def export_model(
     resolved: Resolved,
     out: Annotated[str, OUT],
-    model: Annotated[str, typer.Option(help="Its id, or the beginning of it; by default the published one.")] = "",
+    model: Annotated[
+        str, typer.Option(help="Its id, or the beginning of it; by default the published one.", metavar="MODEL")
+    ] = "",
     form: Annotated[
         str,
         typer.Option("--format", help="npz (NumPy), or mllib (a pyspark.ml pipeline).", metavar="npz|mllib"),

@@ -13,7 +13,7 @@ from conf.lake import open_lake
 from conf.settings import Resolved
 
 app = group("What the refits have made.")
-MODEL = typer.Argument(help="Its id, or the beginning of it.")
+MODEL = typer.Argument(help="Its id, or the beginning of it.", metavar="MODEL")
 
 
 @app.command("list")
@@ -27,7 +27,9 @@ def models_list(resolved: Resolved, as_json: Annotated[bool, AS_JSON] = False) -
 @takes("lake", "featurizer")
 def models_show(
     resolved: Resolved,
-    model: Annotated[str, typer.Argument(help="Its id, or the beginning of it; by default the published one.")] = "",
+    model: Annotated[
+        str, typer.Argument(help="Its id, or the beginning of it; by default the published one.", metavar="[MODEL]")
+    ] = "",
     as_json: Annotated[bool, AS_JSON] = False,
 ) -> None:
     """Show a model: explained variance, drift since the one before it, run card."""

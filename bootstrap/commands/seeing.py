@@ -35,7 +35,7 @@ def view(
 @takes("lake", "featurizer", "labels")
 def similar(
     resolved: Resolved,
-    picture: Annotated[str, typer.Argument(help="Its path or URI.")],
+    picture: Annotated[str, typer.Argument(help="Its path or URI.", metavar="PICTURE")],
     k: Annotated[int, typer.Option("-k", help="How many.", metavar="N")] = 12,
     by: Annotated[
         str,
