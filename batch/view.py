@@ -17,7 +17,7 @@ from batch.model import Model
 from batch.publication import Publication, current
 from batch.rows import changes
 from batch.rows.changes import FeedGone
-from batch.rows.parts import Part, PartGone, read, read_placed
+from batch.rows.parts import BATCH_BYTES, Part, PartGone, read, read_placed
 from batch.rows.winners import snapshot, winners
 from conf.errors import StorageError
 from conf.lake import LakePaths
@@ -30,6 +30,9 @@ BATCH, PROVISIONAL = "batch", "provisional"
 SCHEMA = pa.schema([*COMPONENTS.schema, pa.field("source", pa.string(), nullable=False)])
 _VERSION = ("uri", "e_tag", "landed_at")
 _TRIES = 5
+_MOST_ROWS = 65_536
+# Batches, and files, that are read before they are asked for.
+_AHEAD = 2
 # Which versions of pictures have features, in which part, at which place.
 _PLACED = pa.schema(
     [*(FEATURES.schema.field(name) for name in _VERSION), ("part", pa.int64()), ("position", pa.int64())]
@@ -68,17 +71,21 @@ class View:
         found = publication.open_components(self.lake, self.publication.version)
         return found.to_table(columns=list(COMPONENTS.columns), filter=mine)
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        """Yield all rows, as `SCHEMA`: the published ones first."""
+    def batches(self, columns: Sequence[str] = SCHEMA.names) -> Iterator[pa.RecordBatch]:
+        """Yield all rows, with some columns of `SCHEMA`: the published ones first, in the same order every time."""
         mine = ds.field("featurizer") == self.model.featurizer
         components = publication.open_components(self.lake, self.publication.version)
-        for batch in components.to_batches(columns=list(COMPONENTS.columns), filter=mine):
+        read_columns = list(dict.fromkeys(("uri", *(each for each in columns if each != "source"))))
+        rows = max(1, min(_MOST_ROWS, BATCH_BYTES // (4 * self.model.k)))
+        for batch in components.to_batches(
+            columns=read_columns, filter=mine, batch_size=rows, batch_readahead=_AHEAD, fragment_readahead=_AHEAD
+        ):
             kept = batch
             if len(self.superseded) and batch.num_rows:
                 kept = batch.filter(pc.invert(pc.is_in(batch.column("uri"), value_set=self.superseded)))
             if kept.num_rows:
-                yield from _shaped(pa.Table.from_batches([kept]), BATCH).to_batches()
-        yield from self.provisional.to_batches()
+                yield from _shaped(pa.Table.from_batches([kept]), BATCH, columns).to_batches()
+        yield from self.provisional.select(list(columns)).to_batches()
 
     def table(self) -> pa.Table:
         """Return all rows, as `SCHEMA`."""
@@ -189,9 +196,9 @@ def _placed(parts: Iterable[Part], model: Model, features_version: int) -> pa.Ta
     return pa.concat_tables([SCHEMA.empty_table(), *(_shaped(rows, PROVISIONAL) for rows in found)])
 
 
-def _shaped(rows: pa.Table, source: str) -> pa.Table:
+def _shaped(rows: pa.Table, source: str, columns: Sequence[str] = SCHEMA.names) -> pa.Table:
     rows = rows.append_column("source", _repeated(source, rows))
-    return rows.select(SCHEMA.names).cast(SCHEMA)
+    return rows.select(list(columns)).cast(pa.schema([SCHEMA.field(name) for name in columns]))
 
 
 def _repeated(value: str | int, rows: pa.Table) -> pa.Array:

@@ -48,7 +48,7 @@ class Stray:
         To that label's centre; NaN where there is none.
     suspicion : float
         By how much the nearest other label explains it better than its own (`batch.algebra.discriminant`): above 0 it
-        is more like the other.
+        is more like the other. NaN where there is no other.
     """
 
     uri: str
@@ -115,14 +115,17 @@ class Copies:
     ----------
     sha256 : str
     uris : tuple of str
-        Sorted; two at least.
+        Sorted; two at least, and as many as are shown.
     labels : tuple of (str or None)
         Of each.
+    more : int
+        How many further pictures have these bytes.
     """
 
     sha256: str
     uris: tuple[str, ...]
     labels: tuple[Name, ...]
+    more: int = 0
 
 
 @dataclass(frozen=True)
@@ -284,6 +287,9 @@ class Findings:
         By uri, RGB of uint8, shape (side, side, 3); pictures that could not be read are left out.
     links : mapping of str to str
         By uri, where a browser finds the picture: a presigned URL, or its file.
+    labels_beyond : int
+        How many smaller labels there are beside `labels`, where there are more than a thousand: nothing is told of
+        them, and their pictures have no distance.
     """
 
     lake: str
@@ -307,3 +313,4 @@ class Findings:
     intervals: tuple[Interval, ...]
     thumbnails: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
     links: Mapping[str, str] = field(default_factory=dict)
+    labels_beyond: int = 0

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -177,6 +178,15 @@ def test_right_after_a_refit_the_view_is_what_it_published(field: Field) -> None
     rows = list(seen(field).values())
     assert [{**row, "source": BATCH} for row in field.rows(COMPONENTS)] == sorted(rows, key=lambda row: str(row["uri"]))
     assert view.view(field.paths, ONE).settled().num_rows == len(FIRST)
+
+
+def test_some_columns_of_the_view(field: Field) -> None:
+    """They are those of the whole view, row by row; overwritten rows are left out, whatever is asked for."""
+    overwritten(field)
+    found = view.view(field.paths, ONE)
+    for columns in (["label", "source"], ["components"], ["source"]):
+        some = pa.Table.from_batches(found.batches(columns))
+        assert some.equals(found.table().select(columns))
 
 
 def test_provisional_rows_lie_where_the_next_publication_of_the_model_puts_them(field: Field) -> None:
