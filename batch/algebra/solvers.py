@@ -157,6 +157,30 @@ def covariance(n: int, mean: Array, scatter: Array, wanted: Wanted) -> Solution:
     return solution(n, varying, scale, values[:k], basis, "covariance", notes)
 
 
+def eigenvalues(n: int, mean: Array, scatter: Array) -> tuple[Array, Array]:
+    """Return what every axis would explain, those that `covariance` leaves out, too.
+
+    Parameters
+    ----------
+    n, mean, scatter
+        As for `covariance`.
+
+    Returns
+    -------
+    variances, shares : (m,) float64
+        As `Solution` has them, descending, of the axes whose eigenvalue is not zero.
+    """
+    variance = np.diagonal(scatter) / max(n, 1)
+    varying, scale = varying_columns(mean, variance), scale_of(mean, variance)
+    most = greatest_rank(n, varying)
+    if not most:
+        return np.zeros(0), np.zeros(0)
+    matrix = _correlation(n, scatter, varying, scale)
+    values: Array = linalg.eigvalsh(matrix.T, overwrite_a=True)[::-1][:most]
+    values = values[: numerical_rank(values)]
+    return values * (n / (n - 1)), values / varying.sum()
+
+
 def greatest_rank(n: int, varying: NDArray[np.bool_]) -> int:
     """Return the most components that n rows can have: n - 1, as they are centred, or their varying columns."""
     return max(0, min(n - 1, int(varying.sum())))

@@ -75,7 +75,12 @@ class Survey:
 
 
 def survey(
-    read: Read, width: int, labels: Labels | None = None, say: Say = silent, most: int = sampling.MOST
+    read: Read,
+    width: int,
+    labels: Labels | None = None,
+    say: Say = silent,
+    most: int = sampling.MOST,
+    strays: int = STRAYS,
 ) -> Survey:
     """Find what a view holds.
 
@@ -89,12 +94,14 @@ def survey(
         The user's own; None for those of the rows.
     most
         How many pictures are drawn.
+    strays
+        How many are told at most.
     """
     census = _census(read, width, labels, say, most)
     scatter = LabelScatter.empty(census.names, width)
     for block in _blocks(read, width, census, labels, "finding the centre of each label", say):
         scatter = scatter.merged(LabelScatter.of(census.names, block.places, block.values))
-    look = _Look(census, scatter, width)
+    look = _Look(census, scatter, strays)
     for block in _blocks(read, width, census, labels, "measuring distances from the centres", say):
         look.take(block)
     points = pa.concat_tables([POINTS.empty_table(), *look.points])
@@ -104,7 +111,7 @@ def survey(
         look.labels(),
         census.beyond,
         look.found_strays(),
-        Sample(census.n, points, census.draw.rule),
+        Sample(census.n, points, census.rule),
         np.concatenate([np.zeros((0, width), np.float32), *look.drawn]),
     )
 
@@ -118,6 +125,12 @@ class _Census:
     names: tuple[Name, ...]
     beyond: int
     draw: Draw
+
+    @property
+    def rule(self) -> str:
+        """In a sentence how pictures are drawn; empty where all are."""
+        rest = f"; the {self.beyond:,} smallest labels count as one" if self.beyond else ""
+        return self.draw.rule and self.draw.rule + rest
 
     def chosen(self, places: NDArray[np.int64], uris: pa.Array) -> NDArray[np.bool_]:
         """Return which pictures are drawn."""
@@ -177,13 +190,13 @@ def _blocks(read: Read, width: int, census: _Census, labels: Labels | None, text
 class _Look:
     """The last reading: gathers what lies oddly, and what is drawn."""
 
-    def __init__(self, census: _Census, scatter: LabelScatter, width: int) -> None:
+    def __init__(self, census: _Census, scatter: LabelScatter, strays: int) -> None:
         self.points: list[pa.Table] = []
         self.drawn: list[NDArray[np.float32]] = []
         self._census, self._scatter = census, scatter
-        self._discriminant = Discriminant(scatter) if census.names and width else None
+        self._discriminant = Discriminant(scatter) if census.names else None
         self._outliers = Leaders(len(census.names), OUTLIERS, _ODD)
-        self._strays = Leaders(1, STRAYS, pa.schema([*_ODD, ("own", pa.int64())]))
+        self._strays = Leaders(1, strays, pa.schema([*_ODD, ("own", pa.int64())]))
 
     def take(self, block: _Block) -> None:
         if self._discriminant is None or not len(block.places):

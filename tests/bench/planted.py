@@ -110,6 +110,7 @@ def _batch(network: Network, numbers: NDArray[np.int64]) -> pa.RecordBatch:
         "discovered_at": moments,
         "attempt": pa.repeat(pa.scalar(1, pa.int32()), count),
         "label": pa.array(names),
+        "sha256": pa.array([f"{number:064x}" for number in numbers]),
         "featurizer": pa.repeat(FEATURIZER, count),
         "features": lists(network.features(labels, random)),
         "featurized_at": moments,

@@ -109,6 +109,7 @@ class TestLabels:
         points = found.sample.points.to_pylist()
         assert {row["label"] for row in points if row["distance"] is None} == {"fig", "quince"}
         assert len(points) == 21
+        assert rows.survey(most=20).sample.rule.endswith("; the 2 smallest labels count as one")
 
 
 class TestStrays:
@@ -127,13 +128,12 @@ class TestStrays:
         assert [each.suspicion for each in found] == sorted((each.suspicion for each in found), reverse=True)
         assert all(each.distance > each.usual for each in found)
 
-    def test_as_many_as_are_shown(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_as_many_as_are_shown(self) -> None:
         """However many there are."""
-        monkeypatch.setattr(module, "STRAYS", 4)
         rows = clusters({"plum": 300, "apple": 300})
         for row in range(20):
             rows.labels[row] = "apple"
-        assert [each.label for each in rows.survey().strays] == ["apple"] * 4
+        assert [each.label for each in rows.survey(strays=4).strays] == ["apple"] * 4
 
     def test_none_where_all_is_well(self) -> None:
         """A picture that is more like its own is no stray, and one without a label has none to stray from."""

@@ -1,0 +1,160 @@
+"""The report: from a lake to all that is to be said of one featurizer's feature space. Starts no JVM."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from batch import models
+from batch.algebra import solvers
+from batch.algebra.moments import Moments
+from batch.model import Model
+from batch.report import duplicates, history, pictures
+from batch.report.duplicates import Exact
+from batch.report.findings import Findings, Interval, Refitted, Rejected
+from batch.report.labelling import Labels
+from batch.report.pictures import Links, Thumbnails
+from batch.report.resemblance import Near
+from batch.report.survey import READING, Survey, survey
+from batch.rows.parts import PartGone
+from batch.rows.winners import snapshot, winners
+from batch.view import View, view
+from conf.errors import StorageError
+from conf.lake import LakePaths
+from conf.redaction import redacted
+from conf.saying import Say, silent
+from conf.tables import FEATURES
+
+_TRIES = 5
+
+
+def findings(
+    lake: LakePaths,
+    featurizer: str,
+    *,
+    labels: Labels | None = None,
+    thumbnails: Thumbnails | None = None,
+    links: Links | None = None,
+    say: Say = silent,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Findings:
+    """Find all that a report says.
+
+    Parameters
+    ----------
+    featurizer
+        A whole id.
+    labels
+        The user's own, which replace every label of the lake.
+    thumbnails
+        Reads pictures, small; asked twice: for what may be near duplicates, then for what is shown. Without it only
+        pictures that lie very near count as near duplicates.
+    links
+        Gives where a browser finds pictures.
+    say
+        Told each step and how many pictures it has done.
+    now
+        When the report is made.
+
+    Raises
+    ------
+    LakeError
+        Nothing has been refitted yet, or a table cannot be read.
+    StorageError
+        A file cannot be read.
+    """
+    known = _known(lake, featurizer, labels, say)
+    look, points = known.survey, known.survey.sample.points
+    compared = duplicates.uris_of(points, known.near, pictures.COMPARED)
+    had = dict(thumbnails(compared, say)) if thumbnails and compared else {}
+    twice = duplicates.duplicates(known.exact, points, known.near, had)
+    telling = pictures.named(look.strays, twice, look.labels)
+    if thumbnails:
+        shown = pictures.shown(telling, points, had, compared)
+        missing = [uri for uri in shown if uri not in had]
+        had |= thumbnails(missing, say) if missing else {}
+        had = {uri: had[uri] for uri in shown if uri in had}
+    linked = [*telling, *pictures.named((), twice, (), known.rejected), *points["uri"].to_pylist()]
+    say("finding what every axis explains")
+    variances, shares = spectrum(models.load(lake, known.view.model.id, moments=True))
+    model = known.view.model
+    return Findings(
+        lake=redacted(str(lake.root)),
+        featurizer=featurizer,
+        made_at=now(),
+        model=model.id,
+        run_card=model.run_card,
+        n=look.n,
+        provisional=look.provisional,
+        width=model.width,
+        k=model.k,
+        variances=variances,
+        shares=shares,
+        labels=look.labels,
+        labelled_by=labels.name if labels else "",
+        strays=look.strays,
+        sample=look.sample,
+        duplicates=twice,
+        rejected=known.rejected,
+        refits=known.refits,
+        intervals=known.intervals,
+        thumbnails=had,
+        links=links(list(dict.fromkeys(linked))) if links else {},
+        labels_beyond=look.beyond,
+    )
+
+
+def spectrum(model: Model) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the variances of a model's axes and their shares of all variance, greatest first, shape (m,).
+
+    Parameters
+    ----------
+    model
+        With its moments, which tell them of every axis; without them they are of its k axes only.
+    """
+    moments = Moments.from_bytes(model.moments) if model.moments else None
+    if moments is not None and moments.full:
+        return solvers.eigenvalues(moments.n, moments.mean, moments.scatter)
+    order = np.argsort(-model.explained_variance, kind="stable")
+    return model.explained_variance[order], model.explained_variance_ratio[order]
+
+
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """What the tables tell, before any picture is looked at."""
+
+    view: View
+    survey: Survey
+    exact: Exact
+    near: Near
+    rejected: tuple[Rejected, ...]
+    refits: tuple[Refitted, ...]
+    intervals: tuple[Interval, ...]
+
+
+def _known(lake: LakePaths, featurizer: str, labels: Labels | None, say: Say) -> _Known:
+    for _ in range(_TRIES):
+        try:
+            return _read(lake, featurizer, labels, say)
+        except PartGone:
+            continue
+    raise StorageError(f"the files of {lake.table(FEATURES)} vanish while they are read: report again later")
+
+
+def _read(lake: LakePaths, featurizer: str, labels: Labels | None, say: Say) -> _Known:
+    say(READING)
+    seen = view(lake, featurizer)
+    look = survey(seen.batches, seen.model.k, labels, say)
+    outcomes = snapshot(lake.table(FEATURES), featurizer, seen.features_version)
+    exact = duplicates.exact(winners(outcomes, pa.array([], pa.string())).parts, labels, say)
+    say("looking for pictures that lie near to one another", 0, look.sample.points.num_rows)
+    near = duplicates.near(look.sample.points, look.drawn, exact.spare)
+    say("reading what was rejected")
+    rejected = history.rejected(outcomes.parts)
+    intervals = history.intervals(outcomes.parts, say)
+    return _Known(seen, look, exact, near, rejected, history.refits(lake, featurizer), intervals)
