@@ -31,7 +31,7 @@ POINTS = pa.schema(
 
 @dataclass(frozen=True)
 class Stray:
-    """A picture that lies far from its own label.
+    """A picture that lies far from its own label, or is more like another.
 
     Attributes
     ----------

@@ -248,6 +248,16 @@ class TestLittle:
         assert found.n == 19
         assert [each.examples for each in found.rejected] == [((uri(3), ""),)]
 
+    def test_no_picture_is_left(self, orchard: Orchard) -> None:
+        """Each was rejected since the refit: there is nothing to draw, and all else is told."""
+        grown(orchard, ["fig", "plum"] * 4)
+        refitted(orchard)
+        orchard.outcome(*({"uri": uri(row), "landed_at": seconds(9), "rejection": "gone"} for row in range(8)))
+        found = findings(orchard.paths, ONE, thumbnails=Reader())
+        assert (found.n, found.labels, found.strays, found.sample.points.num_rows) == (0, (), (), 0)
+        assert found.rejected[0].count == 8
+        assert len(found.refits) == 1
+
     def test_uris_that_are_odd(self, orchard: Orchard) -> None:
         """They come through as they are."""
         odd = ["s3://b/a%20b%0A.jpg", 'file:///"<b>&.jpg', "file:///é\u202e.jpg", "x"]

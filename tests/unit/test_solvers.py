@@ -48,6 +48,19 @@ class TestCovariance:
         assert found.solver == "covariance"
         assert found.notes == ()
 
+    @pytest.mark.parametrize(("n", "width"), [(300, 40), (40, 60), (1, 3), (0, 3)])
+    def test_what_every_axis_explains(self, n: int, width: int) -> None:
+        """The same numbers as of the axes that are asked for, of all that there are, and the scatter is left alone."""
+        rows = drawn(n, width)
+        mean = rows.mean(axis=0) if n else np.zeros(width)
+        scatter = (rows - mean).T @ (rows - mean)
+        before = scatter.copy()
+        variances, shares = solvers.eigenvalues(n, mean, scatter)
+        found = covariance(n, mean, scatter, Wanted(width))
+        np.testing.assert_allclose(variances, found.explained_variance, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(shares, found.explained_variance_ratio, rtol=1e-9, atol=1e-12)
+        np.testing.assert_array_equal(scatter, before)
+
     def test_the_leading_axes_do_not_depend_on_how_many_are_wanted(self) -> None:
         """LAPACK's routine for a few and its routine for all give the same."""
         rows = drawn(400, 80)
