@@ -15,12 +15,13 @@ from batch.algebra import solvers
 from batch.algebra.moments import Moments
 from batch.model import Model
 from batch.report import duplicates, history, pictures
+from batch.report.census import READING
 from batch.report.duplicates import Exact
 from batch.report.findings import Findings, Interval, Refitted, Rejected
 from batch.report.labelling import Labels
 from batch.report.pictures import Links, Thumbnails
 from batch.report.resemblance import Near
-from batch.report.survey import READING, Survey, survey
+from batch.report.survey import Survey, survey
 from batch.rows.parts import PartGone
 from batch.rows.winners import snapshot, winners
 from batch.view import View, view

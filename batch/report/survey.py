@@ -5,30 +5,25 @@ What is held is 12 bytes a picture, the statistics by label, the few farthest of
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from batch.algebra.discriminant import Discriminant, LabelScatter, Likeness, places_of
-from batch.algebra.labels import keep, most_labels
 from batch.algebra.vectors import lists, vectors
 from batch.report import sampling
+from batch.report.census import Census, Read, census
 from batch.report.findings import POINTS, Label, Name, Sample, Stray
 from batch.report.labelling import Labels, relabelled
 from batch.report.leaders import Leaders
-from batch.report.sampling import Draw
 from conf.saying import Say, silent
 
 STRAYS, OUTLIERS, AXES = 60, 5, 10
-PROVISIONAL = "provisional"
-READING = "reading the feature space"
 _BLOCK_ROWS = 8192
 # Beside the spread: a distance that is greater by rounding alone is not.
 _BEYOND = 1 + 1e-6
@@ -41,9 +36,6 @@ _ODD = pa.schema(
         ("suspicion", pa.float64()),
     ]
 )
-
-# Yields the rows of a view with the columns asked for, the same ones each time.
-Read = Callable[[Sequence[str]], Iterable[pa.RecordBatch]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,72 +89,23 @@ def survey(
     strays
         How many are told at most.
     """
-    census = _census(read, width, labels, say, most)
-    scatter = LabelScatter.empty(census.names, width)
-    for block in _blocks(read, width, census, labels, "finding the centre of each label", say):
-        scatter = scatter.merged(LabelScatter.of(census.names, block.places, block.values))
-    look = _Look(census, scatter, strays)
-    for block in _blocks(read, width, census, labels, "measuring distances from the centres", say):
+    counted = census(read, width, labels, say, most)
+    scatter = LabelScatter.empty(counted.names, width)
+    for block in _blocks(read, width, counted, labels, "finding the centre of each label", say):
+        scatter = scatter.merged(LabelScatter.of(counted.names, block.places, block.values))
+    look = _Look(counted, scatter, strays)
+    for block in _blocks(read, width, counted, labels, "measuring distances from the centres", say):
         look.take(block)
     points = pa.concat_tables([POINTS.empty_table(), *look.points])
     return Survey(
-        census.n,
-        census.provisional,
+        counted.n,
+        counted.provisional,
         look.labels(),
-        census.beyond,
+        counted.beyond,
         look.found_strays(),
-        Sample(census.n, points, census.rule),
+        Sample(counted.n, points, counted.rule),
         np.concatenate([np.zeros((0, width), np.float32), *look.drawn]),
     )
-
-
-@dataclass(frozen=True, eq=False)
-class _Census:
-    """What is known before any vector is read; `names` are the labels that are told apart."""
-
-    n: int
-    provisional: int
-    names: tuple[Name, ...]
-    beyond: int
-    draw: Draw
-
-    @property
-    def rule(self) -> str:
-        """In a sentence how pictures are drawn; empty where all are."""
-        rest = f"; the {self.beyond:,} smallest labels count as one" if self.beyond else ""
-        return self.draw.rule and self.draw.rule + rest
-
-    def chosen(self, places: NDArray[np.int64], uris: pa.Array) -> NDArray[np.bool_]:
-        """Return which pictures are drawn."""
-        if not self.draw.rule:
-            return np.ones(len(places), bool)
-        return self.draw.of(_strata(places, self.names), sampling.hashes_of(uris.to_pylist()))
-
-
-def _census(read: Read, width: int, labels: Labels | None, say: Say, most: int) -> _Census:
-    """Count labels, and settle which pictures are drawn."""
-    numbers: dict[Name, int] = {}
-    counts, codes, hashes, provisional = Counter[int](), [np.zeros(0, np.int32)], [np.zeros(0, np.uint64)], 0
-    say(READING)
-    for batch in relabelled(iter(read(("uri", "label", "source"))), labels):
-        found = pc.dictionary_encode(batch.column("label"), null_encoding="encode")
-        mine = [numbers.setdefault(name, len(numbers)) for name in found.dictionary.to_pylist()]
-        codes.append(np.array(mine, np.int32)[found.indices.to_numpy()])
-        counts.update(codes[-1].tolist())
-        hashes.append(sampling.hashes_of(batch.column("uri").to_pylist()))
-        provisional += int(pc.sum(pc.equal(batch.column("source"), PROVISIONAL)).as_py() or 0)
-        say(READING, counts.total())
-    by_name = {name: counts[number] for name, number in numbers.items()}
-    names = tuple(sorted(keep(by_name, most_labels(width)), key=lambda name: (name is not None, name or "")))
-    order = {name: place for place, name in enumerate(names)}
-    places = np.array([order.get(name, -1) for name in numbers], np.int64)[np.concatenate(codes)]
-    draw = sampling.draw(_strata(places, names), np.concatenate(hashes), most)
-    return _Census(len(places), provisional, names, len(numbers) - len(names), draw)
-
-
-def _strata(places: NDArray[np.int64], names: tuple[Name, ...]) -> NDArray[np.int64]:
-    """Return the stratum of each picture: its label, and one together for those that are not told apart."""
-    return np.where(places < 0, len(names), places)
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,28 +117,28 @@ class _Block:
     values: NDArray[np.float32]
 
 
-def _blocks(read: Read, width: int, census: _Census, labels: Labels | None, text: str, say: Say) -> Iterator[_Block]:
+def _blocks(read: Read, width: int, counted: Census, labels: Labels | None, text: str, say: Say) -> Iterator[_Block]:
     done = 0
     for batch in relabelled(iter(read(("uri", "label", "source", "components"))), labels):
         for start in range(0, batch.num_rows, _BLOCK_ROWS):
             rows = pa.Table.from_batches([batch.slice(start, _BLOCK_ROWS)])
-            say(text, done, census.n)
+            say(text, done, counted.n)
             done += rows.num_rows
             values, usable = vectors(rows["components"], width)
             rows = rows.drop_columns("components").filter(pa.array(usable)).combine_chunks()
-            yield _Block(rows, places_of(rows["label"], census.names), values)
-    say(text, done, census.n)
+            yield _Block(rows, places_of(rows["label"], counted.names), values)
+    say(text, done, counted.n)
 
 
 class _Look:
     """The last reading: gathers what lies oddly, and what is drawn."""
 
-    def __init__(self, census: _Census, scatter: LabelScatter, strays: int) -> None:
+    def __init__(self, counted: Census, scatter: LabelScatter, strays: int) -> None:
         self.points: list[pa.Table] = []
         self.drawn: list[NDArray[np.float32]] = []
-        self._census, self._scatter = census, scatter
-        self._discriminant = Discriminant(scatter) if census.names else None
-        self._outliers = Leaders(len(census.names), OUTLIERS, _ODD)
+        self._census, self._scatter = counted, scatter
+        self._discriminant = Discriminant(scatter) if counted.names else None
+        self._outliers = Leaders(len(counted.names), OUTLIERS, _ODD)
         self._strays = Leaders(1, strays, pa.schema([*_ODD, ("own", pa.int64())]))
 
     def take(self, block: _Block) -> None:
