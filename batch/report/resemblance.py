@@ -2,8 +2,8 @@
 
 Nearness finds candidates, and thumbnails decide, since two fruits of a kind may lie as near as a picture and its copy.
 Photos of Fruits-360 saved again as JPEG of quality 90, 75 and 50 lie 0.15, 0.21 and 0.31 of the usual distance from
-themselves at the median, and their thumbnails differ by 1.5, 2.2 and 3.0 levels; 1 % of the frames of a fruit that turn
-up next to one another differ by less than 4.
+themselves at the median, and their thumbnails differ by 1.5, 2.2 and 3.0 levels; so do those of frames of a turning
+fruit, now and then: of 5,400 photos 194 pairs differ by 4 at most.
 """
 
 from __future__ import annotations
