@@ -7,15 +7,17 @@
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from batch import models, own_labels
+from batch import census, models, own_labels
+from batch.census import Arrived, Census, Outcomes
 from batch.model import Model
 from batch.own_labels import OwnLabels
 from batch.publication import published
@@ -26,16 +28,20 @@ from conf.access import Access
 from conf.errors import LakeError, UsageError, VergerError
 from conf.featurizers import chosen, featurized
 from conf.lake import LakePaths, newest, open_lake
-from conf.tables import ARRIVALS, FEATURES, NEWEST_WINS, TABLES, Table, count_rows, open_table
+from conf.settings import Settings
+from conf.tables import ARRIVALS, COMPONENTS, FEATURES, MODELS, NEWEST_WINS, Table, open_table
 from streaming.checkpoints import set_aside_checkpoints
 from streaming.commands import tombstones
 from streaming.commands.rejected import rejected
 from streaming.commands.requests import known_reasons
 from streaming.commands.selection import select
+from streaming.recent import recent
+from streaming.wellbeing import Course, Facts, unwell
 
 __all__ = ["Lake", "LakeError", "Model", "UsageError", "VergerError", "open"]
 
 _KEYS = ("uri", *NEWEST_WINS)
+_USUAL = Settings()
 
 
 def open(lake: str, *, s3_endpoint: str = "", s3_region: str = "") -> "Lake":
@@ -192,47 +198,106 @@ class Lake:
         """
         return chosen(self.paths, wish)
 
-    def status(self) -> dict[str, Any]:
-        """Return what `verger status --json` prints: counts, backlog, rejections, who streams, sizes, takedowns."""
-        arrived = count_rows(self.paths.table(ARRIVALS))
+    def status(self, settings: Settings = _USUAL) -> dict[str, Any]:
+        """Return what `verger status --json` prints, every name of which stands in `docs/status.md`.
+
+        Read from the tables' logs, the driver's last report and files of mixed rejections: never a scan.
+
+        Parameters
+        ----------
+        settings
+            Its `unwell_after` and `unwell_rejected` decide whether the lake is well.
+        """
+        now = datetime.now(UTC)
+        held = {leg: lease.holder(self.paths.lease(leg)) for leg in ("stream", "refit")}
+        report = self._report("stream")
+        said = _said(report)
+        # Arrivals first: what comes meanwhile must not look like a backlog.
+        arrived = census.arrived(self.paths.table(ARRIVALS))
+        counted = census.census(self.paths.table(FEATURES))
+        courses = self._courses(arrived.total, counted, said)
+        facts = Facts(
+            now=now,
+            streamed=held["stream"] is not None,
+            since=_moment((held["stream"] or {}).get("since")),
+            reported_at=_moment((report or {}).get("at")),
+            arrived_at=arrived.last_at,
+            courses=tuple(each for each in courses if each.featurizer in said or (not said and each is courses[-1])),
+        )
+        reasons = unwell(facts, settings.unwell_after, settings.unwell_rejected)
         return {
             "lake": str(self.paths.root),
-            "stream": lease.holder(self.paths.lease("stream")),
-            "refit": lease.holder(self.paths.lease("refit")),
-            "last_report": self._report("stream"),
-            "arrivals": arrived,
-            "featurizers": [self._featurizer_status(each, arrived) for each in self.featurizers()],
-            "tables": {table.name: self._size(table) for table in TABLES if self.paths.has(table)},
+            "at": now.isoformat(timespec="seconds"),
+            "well": not reasons,
+            "unwell": list(reasons),
+            **held,
+            "arrivals": arrived.total,
+            "featurizers": [self._featurizer_status(each, counted, facts) for each in courses],
+            "tables": self._sizes(arrived, counted),
             "takedowns": self._takedowns(),
             "checkpoints_set_aside": len(set_aside_checkpoints(self.paths)),
+            "last_report": report,
         }
 
-    def _featurizer_status(self, featurizer: str, arrived: int) -> dict[str, Any]:
-        mine = ds.field("featurizer") == featurizer
-        rows = newest(self._dataset(FEATURES).to_table(columns=[*_KEYS, "rejection", "featurized_at"], filter=mine))
-        outcomes = count_rows(self.paths.table(FEATURES), featurizer=featurizer)
-        reasons = pc.value_counts(rows["rejection"].drop_null()).to_pylist()
-        last = pc.max(rows["featurized_at"]).as_py()
+    def _courses(self, arrived: int, counted: Census, said: Mapping[str, dict[str, Any]]) -> list[Course]:
+        """Return the featurizers that have outcomes, then those that are to have: the driver named them."""
+        known = {each.featurizer: each for each in counted.featurizers}
+        coming = [name for name in said if name not in known and (self.paths.backbones / f"{name}.json").exists()]
+        return [
+            Course(
+                featurizer=each.featurizer,
+                backlog=max(0, arrived - each.total),
+                outcomes=each.total,
+                rejected=each.rejected,
+                last_outcome_at=each.last_at,
+                state=str(said.get(each.featurizer, {}).get("state", "")),
+                recent=recent(said.get(each.featurizer)),
+            )
+            for each in (*known.values(), *(Outcomes(name, 0, {}, None) for name in coming))
+        ]
+
+    def _featurizer_status(self, course: Course, counted: Census, facts: Facts) -> dict[str, Any]:
+        reasons = {each.featurizer: dict(each.rejections) for each in counted.featurizers}
         return {
-            "featurizer": featurizer,
-            "outcomes": outcomes,
-            "backlog": max(0, arrived - outcomes),
-            "pictures": rows.num_rows,
-            "with_features": rows["rejection"].null_count,
-            "rejections": {each["values"]: each["counts"] for each in reasons},
-            "last_outcome_at": last and last.isoformat(),
-            "model": self._model_status(featurizer),
+            "featurizer": course.featurizer,
+            "state": (course.state or None) if facts.streamed else None,
+            "outcomes": course.outcomes,
+            "with_features": course.outcomes - course.rejected,
+            "rejected": course.rejected,
+            "rejections": reasons.get(course.featurizer, {}),
+            "backlog": course.backlog,
+            "last_outcome_at": course.last_outcome_at and course.last_outcome_at.isoformat(timespec="seconds"),
+            "pictures_per_second": course.recent.rate and round(course.recent.rate, 1),
+            "freshness_p50": course.recent.freshness_p50,
+            "freshness_p95": course.recent.freshness_p95,
+            "model": self._model_status(course, facts.now),
         }
 
-    def _model_status(self, featurizer: str) -> dict[str, Any] | None:
-        shown = published(self.paths, featurizer)
+    def _model_status(self, course: Course, now: datetime) -> dict[str, Any] | None:
+        shown = published(self.paths, course.featurizer)
         if shown is None:
             return None
+        made = models.summary(self.paths, shown.model, ["created_at", "n", "k"]) or dict.fromkeys(
+            ("created_at", "n", "k")
+        )
+        before = census.outcomes_at(self.paths.table(FEATURES), shown.features_version, course.featurizer)
         return {
             "model": shown.model,
             "features_version": shown.features_version,
+            "created_at": made["created_at"] and made["created_at"].isoformat(timespec="seconds"),
+            "age_seconds": made["created_at"] and round((now - made["created_at"]).total_seconds()),
             "published_at": shown.at.isoformat(timespec="seconds"),
+            "n": made["n"],
+            "k": made["k"],
+            "outcomes_since": None if before is None else max(0, course.outcomes - before),
         }
+
+    def _sizes(self, arrived: Arrived, counted: Census) -> dict[str, dict[str, int]]:
+        others = {
+            each.name: census.size(self.paths.table(each)) for each in (MODELS, COMPONENTS) if self.paths.has(each)
+        }
+        sizes = {ARRIVALS.name: arrived.size, FEATURES.name: counted.size, **others}
+        return {name: {"files": each.files, "bytes": each.bytes} for name, each in sizes.items()}
 
     def _view(self, featurizer: str) -> View:
         return view(self.paths, self.featurizer(featurizer))
@@ -248,10 +313,6 @@ class Lake:
     def _dataset(self, table: Table) -> ds.Dataset:
         return open_table(self.paths.table(table)).to_pyarrow_dataset()
 
-    def _size(self, table: Table) -> dict[str, int]:
-        actions = pa.table(open_table(self.paths.table(table)).get_add_actions())
-        return {"files": actions.num_rows, "bytes": pc.sum(actions["size_bytes"]).as_py() or 0}
-
     def _report(self, leg: str) -> dict[str, Any] | None:
         try:
             found = json.loads(self.paths.report(leg).read_text("utf-8"))
@@ -266,3 +327,16 @@ def _own(labels: str) -> OwnLabels | None:
 
 def _labelled(rows: pa.Table, own: OwnLabels | None) -> pa.Table:
     return own_labels.relabelled(rows, own) if own else rows
+
+
+def _said(report: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
+    """Return what a report says of each featurizer."""
+    found = (report or {}).get("featurizers")
+    return {name: each for name, each in found.items() if isinstance(each, dict)} if isinstance(found, dict) else {}
+
+
+def _moment(text: Any) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (TypeError, ValueError):
+        return None

@@ -1,6 +1,7 @@
 """The models of a lake: rows of its table, read and appended through delta-rs."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -27,6 +28,14 @@ def summaries(lake: LakePaths, featurizer: str, columns: Sequence[str] = SUMMARY
     wanted = list(dict.fromkeys((*columns, "created_at")))
     found = _dataset(lake).to_table(columns=wanted, filter=ds.field("featurizer") == featurizer)
     return found.sort_by([("created_at", "ascending")]).select(list(columns))
+
+
+def summary(lake: LakePaths, model: str, columns: Sequence[str] = SUMMARY) -> dict[str, Any] | None:
+    """Return some columns of a model by its id; None where there is none."""
+    if not lake.has(MODELS):
+        return None
+    rows = _dataset(lake).to_table(columns=list(columns), filter=ds.field("model") == model).to_pylist()
+    return rows[0] if rows else None
 
 
 def meant(lake: LakePaths, featurizer: str, wish: str) -> str:

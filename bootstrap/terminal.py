@@ -50,67 +50,6 @@ def summary(totals: Totals, lake: str) -> None:
         plain(f"passed over: {count:,} {why.replace('_', ' ')}")
 
 
-def status(found: Mapping[str, Any]) -> None:
-    """Print `Lake.status`."""
-    console = Console(highlight=False)
-    facts = grid(None, "", "")
-    facts.add_row("lake", escape(found["lake"]))
-    for leg in ("stream", "refit"):
-        facts.add_row(leg, escape(_holder(found[leg])))
-    facts.add_row("arrivals", f"{found['arrivals']:,}")
-    report = found["last_report"] or {}
-    for why, count in sorted(report.get("passed_over", {}).items()):
-        facts.add_row(escape(f"passed over, {why.replace('_', ' ')}"), f"{count:,}")
-    # One that has no outcome yet is known from the driver's report only.
-    known = {name: {} for name in report.get("featurizers", {}) if found["stream"]} | {
-        each["featurizer"]: each for each in found["featurizers"]
-    }
-    for name, each in known.items():
-        _featurizer_rows(
-            facts, name, each, report.get("featurizers", {}).get(name, {}), alive=found["stream"] is not None
-        )
-    for name, size in found["tables"].items():
-        facts.add_row(f"table {name}", f"{size['files']:,} files, {size['bytes'] / 1e6:,.1f} MB")
-    if report.get("upkeep_at"):
-        facts.add_row("last upkeep", escape(str(report["upkeep_at"])))
-    takedowns = found["takedowns"]
-    if takedowns["executed"]:
-        facts.add_row("takedowns", f"{takedowns['executed']:,}, files deleted from {takedowns['physical_after']} on")
-    if found["checkpoints_set_aside"]:
-        facts.add_row("checkpoints set aside", f"{found['checkpoints_set_aside']:,}")
-    console.print(facts)
-    for each in found["featurizers"]:
-        if each["rejections"]:
-            console.print(rejections(each["rejections"]))
-
-
-def _featurizer_rows(facts: Table, name: str, each: Mapping[str, Any], said: Mapping[str, Any], *, alive: bool) -> None:
-    """Add what the tables hold of a featurizer and what the driver last said of it."""
-    facts.add_row("featurizer", escape(name))
-    if said and alive:
-        facts.add_row("  state", escape(said["state"]))
-    if each:
-        facts.add_row("  with features", f"{each['with_features']:,}")
-        facts.add_row("  rejected", f"{sum(each['rejections'].values()):,}")
-        facts.add_row("  backlog", f"{each['backlog']:,}")
-        facts.add_row("  last outcome", str(each["last_outcome_at"]))
-        if each["model"]:
-            facts.add_row("  model", escape(f"{each['model']['model']}, published {each['model']['published_at']}"))
-    last = said.get("last_micro_batch")
-    if last:
-        facts.add_row(
-            "  last micro-batch",
-            f"{last['pictures']:,} pictures, {last['pictures_per_second']:,.0f} img/s, "
-            f"freshness p50 {duration(last['freshness_p50'])}, p95 {duration(last['freshness_p95'])}",
-        )
-
-
-def _holder(held: Mapping[str, Any] | None) -> str:
-    if held is None:
-        return "not running"
-    return f"process {held.get('pid')} on {held.get('host')} since {held.get('since')}" if held else "running"
-
-
 def rejections(counts: Mapping[str, int]) -> Table:
     """Return the table of rejections by reason."""
     sentences = {each.value: each.sentence for each in Reason}

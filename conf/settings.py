@@ -148,6 +148,14 @@ class Settings:
         "Seconds after which a driver that does not renew its lease is taken for dead, where the lake lies on S3.",
         least=1,
     )
+    unwell_after: float = setting(
+        900.0,
+        "Seconds for which a backlog may stand still, or grow, before `status` says that the lake is unwell.",
+        least=1,
+    )
+    unwell_rejected: float = setting(
+        0.2, "Share of the last outcomes up to which rejections do not make `status` say so.", least=0, most=1.0
+    )
     cores: int = setting(0, "Cores of this machine to use; 0: all. A cluster decides for itself.", least=0)
     spark_conf: str = setting("", "Further Spark settings, KEY=VALUE separated by blanks.")
 

@@ -1,9 +1,11 @@
 """The books of a run: what its micro-batches did, told to whoever watches it, to the log, and to the lake."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from queue import SimpleQueue
 
+from conf.errors import LeaseLost, StorageError, StreamError
 from conf.lake import LakePaths
 from conf.logs import fields, logger
 from conf.retrying import RETRIED
@@ -11,6 +13,7 @@ from conf.tables import FEATURES, count_rows
 from streaming import sizing
 from streaming.backbones.featurizer import Featurizer
 from streaming.progress import MicroBatch, described
+from streaming.recent import Recent
 from streaming.totals import Former, ReportFile, Standing, Totals
 
 Report = Callable[[Totals], None]
@@ -100,9 +103,7 @@ class Books:
 
     def tell(self) -> None:
         """Report where the run stands."""
-        self.totals.landed = self._arrived()
-        for name, state in self._states().items():
-            self.totals.featurizers[name].state = state
+        self._look()
         self._report(self.totals)
         self._file.write(self.totals)
 
@@ -121,9 +122,35 @@ class Books:
         if counts:
             logger().info("calls were made again", extra=fields(**counts))
 
-    def close(self) -> None:
-        """Leave the last word in the lake, for `verger status`."""
+    @contextmanager
+    def kept(self, check: Callable[[], None]) -> Iterator[None]:
+        """Leave the last word in the lake, for `verger status`, at the end of a `with` block or as a query fails in it.
+
+        Parameters
+        ----------
+        check
+            Raises where the lake may be another's, who then has the word.
+        """
+        try:
+            yield
+        except StreamError:
+            with suppress(LeaseLost):
+                check()
+                self._close()
+            raise
+        self._close()
+
+    def _close(self) -> None:
+        self._look()
         self._file.write(self.totals, now=True)
+
+    def _look(self) -> None:
+        # While the table cannot be read, the number last known stands.
+        with suppress(StorageError):
+            self.totals.landed = self._arrived()
+        for name, state in self._states().items():
+            self.totals.featurizers[name].state = state
+        self.totals.remember(datetime.now(UTC))
 
 
 def now() -> str:
@@ -134,4 +161,8 @@ def now() -> str:
 def _standing(featurizer: Featurizer, before: Former, cores: float) -> Standing:
     # What the last run measured; the first one goes by the backbone alone, decoding left out.
     rate = before.rates.get(featurizer.id) or cores / featurizer.manifest.seconds_per_picture
-    return Standing(rate=rate, audited_at=before.audits.get(featurizer.id) or now())
+    return Standing(
+        rate=rate,
+        audited_at=before.audits.get(featurizer.id) or now(),
+        recent=before.recent.get(featurizer.id) or Recent(),
+    )

@@ -51,7 +51,7 @@ _PATIENCE = 8
 # Of a query of a run that ends once all is drained.
 _TRIES_ONCE = (3, 6)
 _UNSURE = 5.0
-_RETRIES_EVERY = 30.0
+_BOOKS_EVERY = 30.0
 
 Say = Callable[[str], None]
 Sessions = Callable[..., AbstractContextManager["SparkSession"]]
@@ -104,15 +104,15 @@ def run(
         if not on_cluster():
             _check_memory(settings, featurizers)
         leg = _Leg(settings, landing, lake, held, featurizers, stop, report, say)
-        leg.chores.take_requests()
-        leg.patiently(leg.discover)
-        drained = settings.once and leg.settle_and_drained()
-        if not drained and not stop.is_set():
-            say("starting Spark")
-            slots = sizing.slots(_cores(settings), len(featurizers))
-            with sessions("verger stream", cores=slots, extra=extra, lake=str(lake.root)) as spark:
-                leg.stream(spark)
-        leg.books.close()
+        with leg.books.kept(held.check):
+            leg.chores.take_requests()
+            leg.patiently(leg.discover)
+            drained = settings.once and leg.settle_and_drained()
+            if not drained and not stop.is_set():
+                say("starting Spark")
+                slots = sizing.slots(_cores(settings), len(featurizers))
+                with sessions("verger stream", cores=slots, extra=extra, lake=str(lake.root)) as spark:
+                    leg.stream(spark)
         return leg.totals
 
 
@@ -175,7 +175,7 @@ class _Leg:
                 "poll": landing.poll,
                 "requests": _REQUESTS_EVERY[lake.remote],
                 "upkeep": settings.upkeep,
-                "retries": _RETRIES_EVERY,
+                "books": _BOOKS_EVERY,
             },
             first={"upkeep": left(settings.upkeep, before.upkeep_at)},
         )
@@ -266,7 +266,8 @@ class _Leg:
             self._discover_or_wait()
         if not self._settings.once and self._clock.due("upkeep"):
             self.chores.upkeep_or_wait()
-        if self._clock.due("retries"):
+        if self._clock.due("books"):
+            self.books.tell()
             self.books.tell_of_retries(self._retried.value if self._retried else 0)
         self._stop.wait(_TICK)
 

@@ -12,6 +12,7 @@ from conf.files import write_atomically
 from conf.lake import Place
 from conf.logs import fields, logger
 from streaming.progress import MicroBatch, described
+from streaming.recent import Recent, recent
 
 
 @dataclass
@@ -30,6 +31,8 @@ class Standing:
         What its query is doing, in a word or two.
     audited_at : str
         When arrivals were last held against its outcomes; empty for never.
+    recent : Recent
+        What it has done of late, in this run and before.
     """
 
     outcomes: int = 0
@@ -37,6 +40,7 @@ class Standing:
     last: MicroBatch | None = None
     state: str = "starting"
     audited_at: str = ""
+    recent: Recent = field(default_factory=Recent)
 
 
 @dataclass
@@ -95,16 +99,25 @@ class Totals:
         """Arrivals without an outcome of one featurizer."""
         return max(0, self.landed - self.featurizers[featurizer].outcomes)
 
-    def add(self, featurizer: str, batch: MicroBatch, telling: int) -> None:
-        """Count a micro-batch; one of fewer pictures than `telling` is mostly its commit and tells no rate."""
+    def add(self, featurizer: str, batch: MicroBatch, telling: int, at: datetime | None = None) -> None:
+        """Count a micro-batch that has ended, at a moment or now.
+
+        One of fewer pictures than `telling` is mostly its commit and tells no rate.
+        """
         standing = self.featurizers[featurizer]
         standing.outcomes += batch.pictures
         standing.last = self.last = batch
+        standing.recent.took(batch, at or datetime.now(UTC))
         if batch.pictures >= telling:
             standing.rate = batch.rate
         self.batches += 1
         self.featurized += batch.pictures - batch.rejected
         self.rejections.update(batch.rejections)
+
+    def remember(self, at: datetime) -> None:
+        """Remember how large each backlog is at a moment."""
+        for name, standing in self.featurizers.items():
+            standing.recent.stands(self.backlog_of(name), at)
 
 
 class ReportFile:
@@ -154,11 +167,14 @@ class Former:
         When each featurizer was last audited.
     upkeep_at : str
         When the last upkeep was; empty for never.
+    recent : mapping of str to Recent
+        What each featurizer had done of late.
     """
 
     rates: Mapping[str, float] = field(default_factory=dict)
     audits: Mapping[str, str] = field(default_factory=dict)
     upkeep_at: str = ""
+    recent: Mapping[str, Recent] = field(default_factory=dict)
 
 
 def former(path: Place, telling: int) -> Former:
@@ -177,6 +193,7 @@ def former(path: Place, telling: int) -> Former:
                 if batch["pictures"] >= telling
             },
             audits={name: datetime.fromisoformat(one["audited_at"]).isoformat() for name, one in each},
+            recent={name: recent(one) for name, one in each},
             upkeep_at=datetime.fromisoformat(said["upkeep_at"]).isoformat() if said["upkeep_at"] else "",
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -206,6 +223,7 @@ def _plain(totals: Totals) -> dict[str, Any]:
                 "backlog": totals.backlog_of(name),
                 "audited_at": each.audited_at,
                 "last_micro_batch": described(each.last) if each.last else None,
+                **each.recent.plain(),
             }
             for name, each in totals.featurizers.items()
         },

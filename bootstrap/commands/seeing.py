@@ -6,13 +6,14 @@ from typing import Annotated
 import typer
 
 import verger
-from bootstrap import feature_space, live, terminal
+from bootstrap import feature_space, live, standing
 from bootstrap.commands.group import AS_JSON, group
 from bootstrap.options import takes
 from conf.errors import UsageError
 from conf.settings import Resolved
 
 app = group()
+_UNWELL = 3
 
 
 @app.command()
@@ -58,11 +59,14 @@ def similar(
 
 
 @app.command()
-@takes("lake")
+@takes("lake", "unwell_after", "unwell_rejected")
 def status(resolved: Resolved, as_json: Annotated[bool, AS_JSON] = False) -> None:
-    """Say how a lake stands: arrivals, outcomes, rejections by reason, backlog, who streams. Starts no JVM."""
-    found = verger.open(resolved.settings.lake).status()
+    """Say how a lake stands and whether it is well; exits with 3 and the reasons where it is not. Starts no JVM."""
+    found = verger.open(resolved.settings.lake).status(resolved.settings)
     if as_json:
         print(json.dumps(found, indent=2))
     else:
-        terminal.status(found)
+        standing.status(found)
+    if not found["well"]:
+        standing.unwell(found)
+        raise typer.Exit(_UNWELL)

@@ -9,6 +9,7 @@ import pytest
 from streaming.progress import MicroBatch, described
 from streaming.totals import Former, ReportFile, Standing, Totals, duration, former
 
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 BATCH = MicroBatch(3, 10, {"gone": 1}, 2.0, 0.5, 0.9)
 
 
@@ -75,7 +76,8 @@ def test_a_micro_batch_counts_for_its_featurizer() -> None:
 def test_a_report_tells_how_the_run_stands(path: Path, clock: Clock) -> None:
     """It holds what does not change, the totals, each featurizer's latest micro-batch and when it was written."""
     totals = Totals(landed=20, waiting=1, passed_over=Counter(hidden=2), featurizers=standings(f=0))
-    totals.add("f", BATCH, telling=1)
+    totals.add("f", BATCH, telling=1, at=NOON)
+    totals.remember(NOON)
     ReportFile(path, {"landing": "file:///p%C3%AAche"}, monotonic=clock).write(totals)
     found = content(path)
     written = datetime.fromisoformat(found.pop("at"))
@@ -89,7 +91,15 @@ def test_a_report_tells_how_the_run_stands(path: Path, clock: Clock) -> None:
         "waiting": 1,
         "passed_over": {"hidden": 2},
         "featurizers": {
-            "f": {"state": "starting", "backlog": 10, "audited_at": "", "last_micro_batch": described(BATCH)}
+            "f": {
+                "state": "starting",
+                "backlog": 10,
+                "audited_at": "",
+                "last_micro_batch": described(BATCH),
+                "pictures_per_second": 5.0,
+                "micro_batches": [{"at": "2026-03-01T12:00:00+00:00", **described(BATCH)}],
+                "backlog_history": [["2026-03-01T12:00:00+00:00", 10]],
+            }
         },
     }
 
@@ -152,12 +162,15 @@ def test_the_next_run_begins_with_what_the_last_one_measured(path: Path) -> None
     """A micro-batch too small to tell does not count, and what cannot be read says nothing."""
     batch = MicroBatch(number=3, pictures=500, rejections={}, seconds=5.0, freshness_p50=1.0, freshness_p95=2.0)
     totals = Totals(featurizers=standings(f=0, g=0), upkeep_at="2026-03-01T08:00:00+00:00")
-    totals.add("f", batch, telling=1)
+    totals.add("f", batch, telling=1, at=NOON)
+    totals.remember(NOON)
     for each in totals.featurizers.values():
         each.audited_at = "2026-03-01T07:00:00+00:00"
     ReportFile(path, {}).write(totals, now=True)
     audits = dict.fromkeys(("f", "g"), "2026-03-01T07:00:00+00:00")
-    assert former(path, telling=64) == Former({"f": 100.0}, audits, "2026-03-01T08:00:00+00:00")
+    past = {name: each.recent for name, each in totals.featurizers.items()}
+    assert len(past["f"].micro_batches) == 1
+    assert former(path, telling=64) == Former({"f": 100.0}, audits, "2026-03-01T08:00:00+00:00", past)
     assert former(path, telling=501).rates == {}
     for unreadable in ("[]", "{}", "{", '{"featurizers": {"f": {"last_micro_batch": {}}}}', '{"featurizers": []}'):
         path.write_text(unreadable)

@@ -1,4 +1,5 @@
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 import verger
 from conf import lease
+from conf.settings import Settings
 from conf.tables import ARRIVALS, FEATURES
 from conf.uris import uri_of
 from streaming.arrivals import Arrivals
@@ -179,8 +181,12 @@ def test_each_read_sees_the_tables_as_they_are(orchard: Orchard, lake: verger.La
 
 def test_the_status_of_an_empty_lake(orchard: Orchard, lake: verger.Lake) -> None:
     """Nothing has arrived, nobody streams, nothing has a size."""
-    assert lake.status() == {
+    found = lake.status()
+    assert abs(datetime.now(UTC) - datetime.fromisoformat(found.pop("at"))) < timedelta(minutes=1)
+    assert found == {
         "lake": str(orchard.paths.root),
+        "well": True,
+        "unwell": [],
         "stream": None,
         "refit": None,
         "last_report": None,
@@ -205,8 +211,8 @@ def test_the_status_tells_of_takedowns_and_of_checkpoints_set_aside(orchard: Orc
     assert status["checkpoints_set_aside"] == 1
 
 
-def test_the_status_counts_outcomes_and_pictures(orchard: Orchard, lake: verger.Lake) -> None:
-    """The backlog is arrivals without an outcome; pictures are counted by their newest outcome alone."""
+def test_the_status_counts_outcomes(orchard: Orchard, lake: verger.Lake) -> None:
+    """Every version of a picture and every attempt at it; the backlog is arrivals that have none yet."""
     orchard.arrive("a", "b", "c", "d", "e")
     orchard.arrive("a", attempt=2)
     orchard.outcome({"uri": "a", "rejection": "forbidden"}, {"uri": "b"}, {"uri": "c", "rejection": "truncated"})
@@ -217,12 +223,16 @@ def test_the_status_counts_outcomes_and_pictures(orchard: Orchard, lake: verger.
     first, second = status["featurizers"]
     assert first == {
         "featurizer": ONE,
+        "state": None,
         "outcomes": 4,
-        "backlog": 2,
-        "pictures": 3,
         "with_features": 2,
-        "rejections": {"truncated": 1},
+        "rejected": 2,
+        "rejections": {"forbidden": 1, "truncated": 1},
+        "backlog": 2,
         "last_outcome_at": "2026-03-01T08:00:30+00:00",
+        "pictures_per_second": None,
+        "freshness_p50": None,
+        "freshness_p95": None,
         "model": None,
     }
     assert (second["featurizer"], second["backlog"], second["with_features"]) == (OTHER, 5, 1)
@@ -238,9 +248,7 @@ def test_the_status_measures_the_tables(orchard: Orchard, lake: verger.Lake) -> 
 
 def test_the_status_tells_who_streams_and_what_was_reported(orchard: Orchard, lake: verger.Lake) -> None:
     """While a driver holds the lease it is named; its last report stays readable afterwards."""
-    report = local(orchard.paths.report("stream"))
-    report.parent.mkdir()
-    report.write_text('{"landed": 5}')
+    say(orchard, '{"landed": 5}')
     with lease.hold(orchard.paths.lease("stream")):
         status = lake.status()
         assert status["stream"]["pid"] > 0
@@ -248,12 +256,92 @@ def test_the_status_tells_who_streams_and_what_was_reported(orchard: Orchard, la
     assert lake.status()["stream"] is None
 
 
-def test_a_report_that_cannot_be_read_is_none(orchard: Orchard, lake: verger.Lake) -> None:
-    """A damaged report does not stand in the way of the counts."""
+@pytest.mark.parametrize(
+    ("content", "read"),
+    [
+        ("{", None),
+        ("[]", None),
+        ('{"featurizers": [], "at": 5}', {"featurizers": [], "at": 5}),
+        ('{"featurizers": {"f": 1}, "at": "?"}', {"featurizers": {"f": 1}, "at": "?"}),
+    ],
+)
+def test_a_damaged_report_does_not_stand_in_the_way_of_the_counts(
+    orchard: Orchard, lake: verger.Lake, content: str, read: Any
+) -> None:
+    """It is shown as it is, or not at all where it cannot be read."""
+    orchard.featurize("a")
+    say(orchard, content)
+    found = lake.status()
+    assert (found["last_report"], [each["outcomes"] for each in found["featurizers"]]) == (read, [1])
+
+
+def say(orchard: Orchard, content: str) -> None:
+    """Leave a report as a driver does."""
     report = local(orchard.paths.report("stream"))
-    report.parent.mkdir()
-    report.write_text("{")
-    assert lake.status()["last_report"] is None
+    report.parent.mkdir(exist_ok=True)
+    report.write_text(content)
+
+
+def reported(at: datetime, **said: Any) -> str:
+    """Spell a report of one featurizer."""
+    batch = {"batch": 1, "pictures": 40, "rejections": {"gone": 4}, "seconds": 2.0, "freshness_p50": 3.0}
+    usual = {
+        "state": "running",
+        "micro_batches": [{"at": at.isoformat(), **batch, "freshness_p95": 5.0}],
+        "backlog_history": [[at.isoformat(), 1]],
+    }
+    return json.dumps({"at": at.isoformat(), "featurizers": {ONE: usual | said}})
+
+
+def test_the_status_of_a_stream_that_runs(orchard: Orchard, lake: verger.Lake) -> None:
+    """What the tables hold and what the driver last said, side by side."""
+    orchard.arrive("a", "b")
+    orchard.outcome({"uri": "a"})
+    say(orchard, reported(datetime.now(UTC)))
+    with lease.hold(orchard.paths.lease("stream")):
+        found = lake.status()
+    (each,) = found["featurizers"]
+    assert (each["state"], each["backlog"], each["pictures_per_second"]) == ("running", 1, 20.0)
+    assert (each["freshness_p50"], each["freshness_p95"]) == (3.0, 5.0)
+    assert (found["well"], found["unwell"]) == (True, [])
+    assert lake.status()["featurizers"][0]["state"] is None
+
+
+def test_a_featurizer_without_outcomes_is_known_from_the_report(orchard: Orchard, lake: verger.Lake) -> None:
+    """As long as its backbone is in the lake: a dropped one is gone from the status, too."""
+    orchard.arrive("a")
+    say(orchard, reported(datetime.now(UTC)))
+    assert lake.status()["featurizers"] == []
+    orchard.root.joinpath("backbones").mkdir()
+    orchard.root.joinpath("backbones", f"{ONE}.json").write_text("{}")
+    (found,) = lake.status()["featurizers"]
+    assert (found["featurizer"], found["outcomes"], found["backlog"], found["model"]) == (ONE, 0, 1, None)
+
+
+def test_an_unwell_lake_says_why(orchard: Orchard, lake: verger.Lake) -> None:
+    """By the settings: how long a backlog may stand still, and what share of outcomes may be rejections."""
+    orchard.featurize("a")
+    orchard.arrive("b", "c")
+    say(orchard, reported(datetime.now(UTC) - timedelta(minutes=20)))
+    found = lake.status()
+    assert not found["well"]
+    (reason,) = found["unwell"]
+    assert reason.startswith(f"{ONE}: 2 outcomes are to come and nobody has streamed for 20 min")
+    assert lake.status(Settings(unwell_after=1800.0))["well"]
+    assert "rejections" in "".join(lake.status(Settings(unwell_after=1800.0, unwell_rejected=0.05))["unwell"])
+
+
+def test_a_featurizer_that_is_streamed_no_more_makes_no_lake_unwell(orchard: Orchard, lake: verger.Lake) -> None:
+    """It keeps its backlog for good; judged are those of the last report, and without one the last that was streamed."""
+    orchard.featurize("a", featurizer=OTHER)
+    orchard.arrive("b")
+    orchard.outcome({"uri": "a", "featurized_at": seconds(9)}, {"uri": "b", "featurized_at": seconds(9)})
+    assert [(each["featurizer"], each["backlog"]) for each in lake.status()["featurizers"]] == [(OTHER, 1), (ONE, 0)]
+    assert lake.status()["well"]
+    say(orchard, reported(MORNING))
+    assert lake.status()["well"]
+    orchard.arrive("c")
+    assert len(lake.status()["unwell"]) == 1
 
 
 def test_a_refitted_lake_gives_components_view_models_and_neighbours(tmp_path: Path) -> None:
@@ -278,7 +366,11 @@ def test_a_refitted_lake_gives_components_view_models_and_neighbours(tmp_path: P
     assert (
         lake.similar("/p/new.jpg", k=3)["uri"].to_pylist() == lake.similar("file:///p/new.jpg", k=3)["uri"].to_pylist()
     )
-    assert lake.status()["featurizers"][0]["model"]["model"] == first.model.id
+    status = lake.status()["featurizers"][0]["model"]
+    assert (status["model"], status["n"], status["k"], status["outcomes_since"]) == (first.model.id, 20, 2, 1)
+    made = datetime.fromisoformat(status["created_at"])
+    assert abs((datetime.now(UTC) - made).total_seconds() - status["age_seconds"]) < 60
+    assert made <= datetime.fromisoformat(status["published_at"]) + timedelta(seconds=1)
 
 
 def test_before_the_first_refit_the_view_says_so(tmp_path: Path) -> None:
