@@ -36,6 +36,7 @@ check: $(READY) ## lint, types, import contracts
 	@$(BIN)/lint-imports
 
 bench: $(READY) ## measure the stream against the raw loop, small lakes against large ones, the refit against Spark ML, buckets against folders, what a report finds and costs (minutes; ratios)
+bench: $(READY) ## measure the stream against the raw loop, small lakes against large ones, the refit against Spark ML, buckets against folders; what a status costs (minutes; ratios)
 	@$(BIN)/python -m tests.bench.throughput
 	@$(BIN)/python -m tests.bench.flat
 	@$(BIN)/python -m tests.bench.refit
@@ -45,6 +46,7 @@ bench: $(READY) ## measure the stream against the raw loop, small lakes against 
 	@$(BIN)/python -m tests.bench.polls
 	@$(BIN)/python -m tests.bench.mislabelled
 	@$(BIN)/python -m tests.bench.spaces
+	@$(BIN)/python -m tests.bench.status
 
 soak: $(READY) ## stream for 500 micro-batches and show what grows (a quarter of an hour)
 	@$(BIN)/python -m tests.bench.soak

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
-from batch.rows.parts import Part, PartGone, count_rows, read
+from batch.rows.parts import PartGone, read_column
 from conf.tables import files_of, open_table
 
 _READERS = 16
@@ -27,7 +27,6 @@ _TRIES = 3
 _WHOLE_BELOW = 32
 _FACTS = {
     "path": "path",
-    "size_bytes": "size",
     "modification_time": "written",
     "num_records": "rows",
     "null_count.rejection": "unrejected",
@@ -159,7 +158,6 @@ class _File:
 
     featurizer: str
     path: str
-    size: int
     written: int
     rows: int | None = None
     unrejected: int | None = None
@@ -223,11 +221,7 @@ def _told(file: _File) -> _Count | None:
 
 def _looked(path: str, file: _File) -> _Count:
     """Count the rows of a file itself."""
-    rows = count_rows(path) if file.rows is None else file.rows
-    rejections: Counter[str] = Counter()
-    latest = file.latest
-    for batch in read(Part(path, file.size, rows), ("rejection", "featurized_at")):
-        counts = pc.value_counts(batch["rejection"].drop_null()).to_pylist()
-        rejections.update({each["values"]: each["counts"] for each in counts})
-        latest = max(latest or _EPOCH, pc.max(batch["featurized_at"]).as_py() or _EPOCH)
-    return _Count(file, rows, rejections, latest)
+    reasons = read_column(path, "rejection")
+    counts = pc.value_counts(reasons.drop_null()).to_pylist()
+    latest = file.latest or pc.max(read_column(path, "featurized_at")).as_py()
+    return _Count(file, len(reasons), {each["values"]: each["counts"] for each in counts}, latest)

@@ -96,6 +96,21 @@ def count_rows(path: str) -> int:
         return int(file.metadata.num_rows)
 
 
+def read_column(path: str, name: str) -> pa.ChunkedArray:
+    """Read a narrow column of a whole file, in the type of `features`; nulls where the file lacks it.
+
+    Raises
+    ------
+    PartGone, StorageError
+        As `only`.
+    """
+    kind = FEATURES.schema.field(name).type
+    with _told(path), _opened(path) as file:
+        if name not in file.schema_arrow.names:
+            return pa.chunked_array([pa.nulls(file.metadata.num_rows, kind)])
+        return file.read([name], use_threads=False)[name].cast(kind)
+
+
 def read(part: Part, columns: Sequence[str], batch_bytes: int = BATCH_BYTES) -> Iterator[pa.RecordBatch]:
     """Read the rows of a part, in the file's order.
 

@@ -1,10 +1,10 @@
 """Lakes with a past: arrivals by the million, each with its outcome, written through delta-rs.
 
 The pictures themselves are gone, as those are that arrived long ago and were moved away since. The outcomes are
-rejections, so that a lake of a million takes megabytes and not gigabytes.
+rejections, or vectors of one number, so that a lake of a million takes megabytes and not gigabytes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -18,9 +18,18 @@ from conf.tables import ARRIVALS, FEATURES, Table, open_table
 _OUTCOMES_PER_COMMIT = 10_000
 _LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 _BETWEEN = timedelta(milliseconds=20)
+_GONE = (Reason.GONE.value,)
 
 
-def fill(lake: LakePaths, featurizer: str, count: int, arrivals_per_commit: int, seed: int = 0) -> None:
+def fill(
+    lake: LakePaths,
+    featurizer: str,
+    count: int,
+    arrivals_per_commit: int,
+    seed: int = 0,
+    outcomes_per_commit: int = _OUTCOMES_PER_COMMIT,
+    reasons: Sequence[str | None] = _GONE,
+) -> None:
     """Give an empty lake `count` arrivals and as many outcomes of one featurizer.
 
     Parameters
@@ -35,9 +44,15 @@ def fill(lake: LakePaths, featurizer: str, count: int, arrivals_per_commit: int,
         What one poll found: each commit is a version of the log and a file.
     seed
         Equal seeds write equal rows.
+    outcomes_per_commit
+        What one micro-batch made.
+    reasons
+        Why the pictures are rejected, in turns; None for one that is not.
     """
     _append(lake, ARRIVALS, (_arrivals(rows) for rows in _pictures(count, arrivals_per_commit, seed)))
-    _append(lake, FEATURES, (_outcomes(rows, featurizer) for rows in _pictures(count, _OUTCOMES_PER_COMMIT, seed)))
+    _append(
+        lake, FEATURES, (_outcomes(rows, featurizer, reasons) for rows in _pictures(count, outcomes_per_commit, seed))
+    )
 
 
 def _append(lake: LakePaths, table: Table, chunks: Iterator[pa.Table]) -> None:
@@ -68,13 +83,15 @@ def _arrivals(pictures: pa.Table) -> pa.Table:
     return _with(pictures, ARRIVALS, size=pa.array([6000] * rows), route=pa.array(["listing"] * rows))
 
 
-def _outcomes(pictures: pa.Table, featurizer: str) -> pa.Table:
+def _outcomes(pictures: pa.Table, featurizer: str, reasons: Sequence[str | None]) -> pa.Table:
     rows = pictures.num_rows
+    why = [reasons[number % len(reasons)] for number in range(rows)]
     return _with(
         pictures,
         FEATURES,
         featurizer=pa.array([featurizer] * rows),
-        rejection=pa.array([Reason.GONE.value] * rows),
+        features=pa.array([[0.0] if each is None else None for each in why], FEATURES.schema.field("features").type),
+        rejection=pa.array(why, pa.string()),
         featurized_at=pictures["landed_at"],
     )
 

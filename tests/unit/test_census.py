@@ -25,15 +25,14 @@ def orchard(tmp_path: Path) -> Orchard:
 
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Give the list of data files that are read."""
+    """Give the list of columns that are read of data files."""
     found: list[str] = []
-    read = parts.read
 
-    def noted(part: Any, columns: Any) -> Any:
-        found.append(part.path)
-        return read(part, columns)
+    def noted(path: str, name: str) -> Any:
+        found.append(name)
+        return parts.read_column(path, name)
 
-    monkeypatch.setattr(census_module, "read", noted)
+    monkeypatch.setattr(census_module, "read_column", noted)
     return found
 
 
@@ -88,7 +87,7 @@ def test_of_files_of_several_reasons_the_one_column_is_read(orchard: Orchard, re
     )
     (found,) = counted(orchard)
     assert (found.total, found.rejections) == (6, {"corrupt": 1, "empty": 2, "gone": 2})
-    assert len(reads) == 1
+    assert reads == ["rejection"]
 
 
 def test_every_version_and_attempt_counts(orchard: Orchard) -> None:

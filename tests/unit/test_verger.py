@@ -332,7 +332,7 @@ def test_an_unwell_lake_says_why(orchard: Orchard, lake: verger.Lake) -> None:
 
 
 def test_a_featurizer_that_is_streamed_no_more_makes_no_lake_unwell(orchard: Orchard, lake: verger.Lake) -> None:
-    """It keeps its backlog for good; judged are those of the last report, and without one the last that was streamed."""
+    """It keeps its backlog for good. Judged are those of the last report; without one, the last that was streamed."""
     orchard.featurize("a", featurizer=OTHER)
     orchard.arrive("b")
     orchard.outcome({"uri": "a", "featurized_at": seconds(9)}, {"uri": "b", "featurized_at": seconds(9)})
