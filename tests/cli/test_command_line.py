@@ -91,6 +91,13 @@ def test_stream_once_drains_the_landing_and_says_what_it_did(command: Command, l
     assert found["last_report"]["passed_over"] == {"skipped": 1}
     assert "empty" in command("status", "--lake", str(lake.root)).stdout
 
+    strict = command("status", "--lake", str(lake.root), "--json", "--unwell-rejected", "0.03")
+    assert strict.returncode == 3
+    found = json.loads(strict.stdout)
+    assert not found["well"]
+    assert [f"verger: unwell: {reason}" for reason in found["unwell"]] == strict.stderr.splitlines()
+    assert "4% of the last 25 outcomes are rejections, above all empty" in strict.stderr
+
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
 def test_a_running_stream_takes_what_lands_and_ends_well_on_a_signal(
