@@ -104,7 +104,7 @@ def test_every_value_is_of_the_type_that_the_document_says(status: dict[str, Any
             continue
         assert isinstance(value, _KINDS[kind.rstrip("?")]), (name, value)
         if kind.startswith("time"):
-            assert datetime.fromisoformat(value).utcoffset() == timedelta(0), name
+            assert datetime.fromisoformat(str(value)).utcoffset() == timedelta(0), name
 
 
 def test_what_may_be_null_is_null_in_an_empty_lake(tmp_path: Path) -> None:
