@@ -133,6 +133,14 @@ def test_a_file_whose_statistics_are_missing_is_read(orchard: Orchard, statistic
     assert (found.total, found.rejections, found.last_at) == (4, {"empty": 1, "gone": 2}, seconds(5))
 
 
+def test_where_only_the_times_are_missing_these_are_read(orchard: Orchard) -> None:
+    """The last outcome is told all the same."""
+    told = '{"numRecords": 1, "nullCount": {"rejection": 1}}'
+    put(orchard, "timeless.parquet", [{"uri": "a", "features": [1.0], "featurized_at": seconds(5)}], told)
+    (found,) = counted(orchard)
+    assert (found.total, found.rejections, found.last_at) == (1, {}, seconds(5))
+
+
 def test_long_reasons_that_the_log_may_have_cut_are_read(orchard: Orchard) -> None:
     """Equal beginnings do not make them one reason."""
     long = ["x" * 32 + "one", "x" * 32 + "two"]

@@ -130,7 +130,8 @@ def test_a_backlog_that_grows_all_the_time_is_unwell() -> None:
     [
         pytest.param(list(reversed(GROWING)), id="shrinking"),
         pytest.param([5000] * 15, id="the same"),
-        pytest.param([0] * 4 + list(range(90_000, 79_000, -1000)), id="a dump that is worked off"),
+        pytest.param([0] * 5 + list(range(90_000, 80_000, -1000)), id="a dump that is worked off"),
+        pytest.param([9000] * 5 + [1000] * 5 + [5000] * 5, id="a dip"),
         pytest.param([0] * 13 + [50_000, 49_000], id="a dump just now"),
         pytest.param([0, 4000, 2000] * 5, id="bursts"),
         pytest.param([0] * 5 + [20] * 5 + [50] * 5, id="less than a micro-batch"),
