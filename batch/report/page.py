@@ -1,0 +1,154 @@
+"""The page: all findings in one HTML file that needs nothing else, not even a network.
+
+Texts stand in the HTML, escaped; what is drawn is data that the page's own program reads. Labels and uris are
+anybody's, so the page's policy lets no other program run, and nothing be fetched.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator, Mapping
+from functools import partial
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from batch.report import data, palette, wording
+from batch.report.findings import Findings, Interval, Name, Refitted
+from batch.report.thumbnails import Sprites, sprites
+from conf.printable import printable
+
+_ASSETS = files("batch.report") / "assets"
+# Later ones use what earlier ones define.
+_PROGRAM = (
+    "unpacking.js",
+    "space.js",
+    "view.js",
+    "scatter.js",
+    "card.js",
+    "panel.js",
+    "gestures.js",
+    "tables.js",
+    "curves.js",
+    "page.js",
+)
+_NO_LABEL = "no label"
+
+
+def page(findings: Findings) -> str:
+    """Return the report as one HTML document.
+
+    Parameters
+    ----------
+    findings : Findings
+
+    Returns
+    -------
+    str
+        To be written in UTF-8. Under 6 MB for some thousand pictures with thumbnails; never much over 8 MB, as
+        thumbnails get smaller and fewer (`batch.report.thumbnails.BUDGET`).
+    """
+    looks = palette.looks(data.names(findings))
+    shown = sprites(findings.thumbnails, _wanted(findings))
+    style, program = _style(), _program()
+    return _environment(findings, looks, shown).from_string(_asset("page.html")).render(
+        found=findings,
+        figures=_figures(findings),
+        policy=_policy(style, program),
+        style=Markup(style),
+        program=Markup(program),
+        data=Markup(data.packed(data.drawn(findings, looks, shown))),
+        sheets=[Markup(base64.b64encode(sheet).decode()) for sheet in shown.sheets],
+        latest=_latest(findings),
+        moved=_moved(findings),
+        shapes=palette.SHAPES,
+    )
+
+
+def _environment(findings: Findings, looks: Mapping[Name, palette.Look], shown: Sprites) -> Environment:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update({each.__name__: each for each in (wording.count, wording.measure, wording.moment)})
+    environment.filters.update({each.__name__: each for each in (wording.share, wording.span, wording.times)})
+    environment.filters.update(named=_named, seen=lambda text: printable(str(text)))
+    points = {uri: place for place, uri in enumerate(findings.sample.points["uri"].to_pylist())}
+    environment.globals.update(
+        look=looks.get,
+        place={name: place for place, name in enumerate(looks)}.get,
+        point=points.get,
+        sprite=shown.places.get,
+        link=partial(data.opened, findings.links),
+        counts=_counts(findings),
+    )
+    return environment
+
+
+def _named(name: Name) -> str:
+    return _NO_LABEL if name is None else printable(name) or "(empty name)"
+
+
+def _counts(findings: Findings) -> Mapping[Name, int]:
+    counted = findings.sample.points["label"].value_counts().to_pylist()
+    return {each["values"]: each["counts"] for each in counted}
+
+
+def _wanted(findings: Findings) -> Iterator[str]:
+    """Uris by how much a picture is missed: what is named in a list first, then points in no order."""
+    yield from (stray.uri for stray in findings.strays)
+    yield from (stray.uri for label in findings.labels for stray in label.outliers)
+    yield from (uri for pair in findings.duplicates.alike for uri in pair.uris)
+    yield from (uri for group in findings.duplicates.copies for uri in group.uris)
+    uris = findings.sample.points["uri"].to_pylist()
+    yield from (uris[place] for place in np.random.default_rng(0).permutation(len(uris)))
+
+
+def _figures(findings: Findings) -> dict[str, Any]:
+    return {
+        "explained": float(findings.shares[: findings.k].sum()),
+        "labels": sum(label.name is not None for label in findings.labels),
+        "rejected": sum(each.count for each in findings.rejected),
+        "suspicious": sum(stray.suspicion > 0 for stray in findings.strays),
+    }
+
+
+def _latest(findings: Findings) -> Interval | None:
+    """The newest interval in which anything was featurized."""
+    return next((each for each in reversed(findings.intervals) if each.outcomes), None)
+
+
+def _moved(findings: Findings) -> tuple[Refitted, list[Mapping[str, Any]]] | None:
+    """The labels whose means moved most in the newest refit that had one before it."""
+    refitted = next((each for each in reversed(findings.refits) if each.drift), None)
+    if refitted is None or refitted.drift is None:
+        return None
+    moved = [each for each in refitted.drift.get("labels") or () if each.get("mean_shift") is not None]
+    return refitted, sorted(moved, key=lambda each: -each["mean_shift"])[:8]
+
+
+def _policy(style: str, program: str) -> str:
+    return (
+        f"default-src 'none'; script-src {_hashed(program)}; style-src {_hashed(style)}; img-src data: blob:; "
+        "connect-src 'none'; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _hashed(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _style() -> str:
+    colours = [*enumerate(palette.COLOURS), (-1, palette.NOTHING)]
+    rules = [f".c{place}{{color:light-dark({light},{dark})}}" for place, (light, dark) in colours]
+    return _asset("page.css") + "\n".join(rules)
+
+
+def _program() -> str:
+    return "'use strict';\n(() => {\n" + "\n".join(map(_asset, _PROGRAM)) + "\n})();"
+
+
+def _asset(name: str) -> str:
+    return (_ASSETS / name).read_text("utf-8")
+
