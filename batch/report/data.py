@@ -131,10 +131,10 @@ def _labels(findings: Findings, looks: Mapping[Name, Look]) -> list[dict[str, An
     ]
 
 
-def _refit(refitted: Refitted) -> list[float | None]:
+def _refit(refitted: Refitted) -> list[float | bool | None]:
     drift = refitted.drift or {}
     told = [drift.get(key) for key in ("mean_shift", "error_old", "error_new")]
-    return [_millis(refitted.created_at), *_finite(told)]
+    return [_millis(refitted.created_at), *_finite(told), refitted.published]
 
 
 def _distances(points: pa.Table) -> NDArray[np.float32]:

@@ -73,7 +73,7 @@ def _environment(findings: Findings, looks: Mapping[Name, palette.Look], shown: 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update({each.__name__: each for each in (wording.count, wording.measure, wording.moment)})
     environment.filters.update({each.__name__: each for each in (wording.share, wording.span, wording.times)})
-    environment.filters.update(named=_named, seen=lambda text: printable(str(text)))
+    environment.filters.update(named=_named, path=_path, seen=lambda text: printable(str(text)))
     points = {uri: place for place, uri in enumerate(findings.sample.points["uri"].to_pylist())}
     environment.globals.update(
         look=looks.get,
@@ -81,7 +81,6 @@ def _environment(findings: Findings, looks: Mapping[Name, palette.Look], shown: 
         point=points.get,
         sprite=shown.places.get,
         link=partial(data.opened, findings.links),
-        counts=_counts(findings),
     )
     return environment
 
@@ -90,9 +89,9 @@ def _named(name: Name) -> str:
     return _NO_LABEL if name is None else printable(name) or "(empty name)"
 
 
-def _counts(findings: Findings) -> Mapping[Name, int]:
-    counted = findings.sample.points["label"].value_counts().to_pylist()
-    return {each["values"]: each["counts"] for each in counted}
+def _path(uri: str) -> Markup:
+    """A uri whose segments each have a direction of their own: else those after an Arabic one stand before it."""
+    return Markup("/").join(Markup("<bdi>{}</bdi>").format(printable(part)) for part in uri.split("/"))
 
 
 def _wanted(findings: Findings) -> Iterator[str]:
@@ -109,6 +108,7 @@ def _figures(findings: Findings) -> dict[str, Any]:
     return {
         "explained": float(findings.shares[: findings.k].sum()),
         "labels": sum(label.name is not None for label in findings.labels),
+        "loose": sum(label.n for label in findings.labels if label.name is None),
         "rejected": sum(each.count for each in findings.rejected),
         "suspicious": sum(stray.suspicion > 0 for stray in findings.strays),
     }

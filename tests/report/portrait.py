@@ -68,7 +68,7 @@ def fruits(n: int, drawn: int) -> list[NDArray[np.uint8]]:
 
 
 def _varied(pixels: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
-    light = random.uniform(0.8, 1.0, size=3)
+    light = random.uniform(0.88, 1.0)
     turned = np.rot90(pixels, int(random.integers(4)))[:, :: int(random.choice([-1, 1]))]
     return np.ascontiguousarray((turned * light).astype(np.uint8))
 
@@ -83,6 +83,8 @@ def cloud(n: int, names: Sequence[Name], k: int, seed: int = 1) -> Cloud:
     noise = random.normal(size=(n, k)) * (decay * 0.8 + 0.6)
     at = np.arange(n) % len(names)
     points = centres[at] + noise * widths[at][:, None]
+    lost = range(40, n, 61)
+    points[lost] += centres[(at[lost] + 5) % len(names)] - centres[at[lost]]
     uris = tuple(f"{SOURCE}/{name or 'loose'}/{place:05d}.jpg" for place, name in enumerate(labels))
     return Cloud(uris, tuple(labels), points, {name: points[at == place].mean(0) for place, name in enumerate(names)})
 
@@ -103,7 +105,7 @@ def portrait(n: int = 300, *, of: int | None = None, drawn: int = 96, k: int = 2
     """
     varieties = [*orchard.VARIETIES, ARABIC, *(f"Sort {place:03d}" for place in range(more))]
     seen = cloud(n, [None, *varieties], k)
-    shares = 0.24 * 0.83 ** np.arange(60)
+    shares = 0.17 * 0.83 ** np.arange(60)
     thumbnails = dict(zip(seen.uris, _pictures(seen, drawn), strict=True))
     links = {uri: f"file://{uri}" for uri in seen.uris[:: 2]}
     return Findings(

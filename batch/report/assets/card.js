@@ -33,13 +33,22 @@ function filled({ scatter }, i) {
   $("point-label").textContent = nameOf(label);
   $("point-mark").setAttribute("class", `mark c${label.colour}`);
   $("point-mark").firstElementChild.setAttribute("href", `#${label.shape}`);
-  $("point-uri").textContent = values.uris[i];
+  $("point-uri").replaceChildren(...segments(values.uris[i]));
   $("point-source").textContent = `From ${values.sources[values.source[i]]}`;
   filledDistance(values.distance[i], label.spread);
   const link = values.links[i];
   $("point-link").hidden = !link;
   if (link) $("point-link").href = link;
   else $("point-link").removeAttribute("href");
+}
+
+// Each segment has a direction of its own: else those after an Arabic one would stand before it.
+function segments(uri) {
+  return uri.split("/").flatMap((part, at) => {
+    const segment = document.createElement("bdi");
+    segment.textContent = part;
+    return at ? ["/", segment] : [segment];
+  });
 }
 
 function filledDistance(distance, spread) {

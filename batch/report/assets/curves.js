@@ -9,7 +9,7 @@ function svg(name, attributes, ...inside) {
   return made;
 }
 
-// A plot is {xs, xText, yText, series: [{name, values, kind, look}], mark: {x, text}, most}.
+// A plot is {xs, xText, yText, series: [{name, values, kind, look}], mark: {x, text, after, low}, most}.
 function curve(host, plot) {
   if (!host) return;
   keyed(host, plot);
@@ -112,7 +112,7 @@ function bars(frame, values) {
 function curveMark(frame, { xs, mark }) {
   const at = xs.indexOf(mark.x);
   if (at < 0) return [];
-  const left = Math.min(frame.width - 1, frame.x(at) + frame.slot / 2);
+  const left = frame.x(at) + (mark.after ? frame.slot / 2 : 0);
   const anchor = left > frame.width / 2 ? "end" : "start";
   return [
     svg("line", { class: "chosen", x1: left, x2: left, y1: AROUND.top, y2: frame.bottom }),

@@ -1,6 +1,7 @@
 // Puts the page together: the chart at once, then what lies further down.
 
 const percent = (value) => `${(100 * value).toFixed(value < 0.095 && value > 0 ? 1 : 0)} %`;
+const plainText = (value) => String(Number(value.toPrecision(3)));
 const UNITS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
 
 function spanText(seconds) {
@@ -10,9 +11,11 @@ function spanText(seconds) {
   return `${Number((seconds / size).toPrecision(3))} ${unit}`;
 }
 
-function shortTime(millis, long) {
+// As much of a moment as tells the places of an axis apart that runs over so many days.
+function shortTime(millis, days) {
   const text = new Date(millis).toISOString();
-  return long ? text.slice(5, 10) : text.slice(11, 16);
+  if (days > 20) return text.slice(0, 10);
+  return days > 1 ? `${text.slice(5, 10)} ${text.slice(11, 16)}` : text.slice(11, 16);
 }
 
 function fullTime(millis) {
@@ -36,7 +39,7 @@ function startCurves({ shares, k, refits, intervals }) {
   const together = shares.map((_, i) => shares.slice(0, i + 1).reduce((sum, each) => sum + (each ?? 0), 0));
   const many = Math.min(shares.length, Math.max(20, Math.ceil(1.5 * k)));
   const xs = Array.from({ length: many }, (_, i) => i + 1);
-  const chosen = { x: k, text: `k = ${k}` };
+  const chosen = { x: k, text: `k = ${k}`, after: true };
   const exact = (value) => `${(100 * value).toFixed(2)} %`;
   const plain = { xs, xText: String, xFull: (x) => `Component ${x}`, yText: percent, exact };
   curve($("scree"), { ...plain, mark: chosen, series: [{ name: "Share", values: shares.slice(0, many), kind: "bars", look: "one" }] });
@@ -47,22 +50,24 @@ function startCurves({ shares, k, refits, intervals }) {
 
 function startDrift(refits) {
   if (!refits.length) return;
-  const long = refits.at(-1)[0] - refits[0][0] > 86400e3;
-  const plain = { xs: refits.map(([at]) => at), xText: (at) => shortTime(at, long), xFull: fullTime };
+  const days = (refits.at(-1)[0] - refits[0][0]) / 86400e3;
+  const published = refits.find((each) => each[4]);
+  const mark = published && { x: published[0], text: "published" };
+  const plain = { mark, xs: refits.map(([at]) => at), xText: (at) => shortTime(at, days), xFull: fullTime };
   const [shift, old, fresh] = [1, 2, 3].map((at) => refits.map((each) => each[at]));
-  curve($("shift"), { ...plain, yText: measured, series: [{ name: "Standard deviations", values: shift, look: "one" }] });
+  curve($("shift"), { ...plain, yText: plainText, exact: measured, series: [{ name: "Standard deviations", values: shift, look: "one" }] });
   const series = [{ name: "known pictures", values: old, look: "one" }, { name: "new pictures", values: fresh, look: "two" }];
   curve($("errors"), { ...plain, yText: percent, exact: (value) => `${(100 * value).toFixed(2)} %`, series });
 }
 
 function startIntervals(intervals) {
   if (!intervals.length) return;
-  const long = intervals.at(-1)[0] - intervals[0][0] > 2 * 86400e3;
-  const plain = { xs: intervals.map(([at]) => at), xText: (at) => shortTime(at, long), xFull: fullTime };
+  const days = (intervals.at(-1)[0] - intervals[0][0]) / 86400e3;
+  const plain = { xs: intervals.map(([at]) => at), xText: (at) => shortTime(at, days), xFull: fullTime };
   const [p50, p95, rate] = [3, 4, 5].map((at) => intervals.map((each) => each[at]));
   const series = [{ name: "median", values: p50, look: "one" }, { name: "95 %", values: p95, look: "two" }];
   curve($("fresh"), { ...plain, yText: spanText, ticks: timeTicks, series });
-  curve($("rate"), { ...plain, yText: measured, series: [{ name: "Pictures per second", values: rate, kind: "bars", look: "one" }] });
+  curve($("rate"), { ...plain, yText: plainText, exact: measured, series: [{ name: "Pictures per second", values: rate, kind: "bars", look: "one" }] });
 }
 
 const THEMES = ["auto", "light", "dark"];

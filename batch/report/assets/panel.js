@@ -13,7 +13,7 @@ function madeAxes(scatter) {
   const { space, view } = scatter;
   [0, 1, 2].forEach((at) => {
     const select = $(`axis-${at}`);
-    space.columns.forEach((_, axis) => select.add(new Option(axisName(space, axis), axis, false, axis === space.axes[at])));
+    space.columns.forEach((_, axis) => select.add(new Option(axisName(space, axis, ""), axis, false, axis === space.axes[at])));
     select.addEventListener("change", () => {
       space.axes[at] = Number(select.value);
       whole(view);

@@ -76,6 +76,7 @@ function drawn(scatter) {
   else drawnGrid(scatter);
   drawnPoints(scatter);
   if (space.named) drawnNames(scatter);
+  if (space.deep) drawnEnds(scatter);
   drawnRing(scatter, space.hover);
   drawnRing(scatter, space.pinned);
 }
@@ -227,21 +228,37 @@ function ticks(low, high, many) {
   return found;
 }
 
-// The edges of the cube that meet in its lower corner, each with the name of its axis.
-function drawnCube({ pen, space, view, ink, frame }) {
+const ENDS = [[1, -1, -1], [-1, 1, -1], [-1, -1, 1]];
+
+// A corner of the cube in pixels of the canvas; `far` puts it that much further out.
+function corner({ view, frame }, at, far = 1) {
   const half = frame.ranges.map(([low, high], axis) => ((high - low) / 2) * frame.scales[axis]);
-  const at = (x, y, z) => turned(view, x * half[0], y * half[1], z * half[2], [0, 0, 0]);
+  return turned(view, ...at.map((each, axis) => each * half[axis] * (each > 0 ? far : 1)), [0, 0, 0]).slice(0, 2);
+}
+
+function drawnCube(scatter) {
+  const { pen, ink } = scatter;
+  const corners = Array.from({ length: 8 }, (_, i) => [i & 1 ? 1 : -1, i & 2 ? 1 : -1, i & 4 ? 1 : -1]);
   pen.lineWidth = 1;
-  for (const [from, to] of [[[-1, -1, 1], [1, -1, 1]], [[1, -1, -1], [1, -1, 1]], [[-1, 1, -1], [1, 1, -1]], [[-1, 1, -1], [-1, 1, 1]], [[1, -1, -1], [1, 1, -1]], [[-1, -1, 1], [-1, 1, 1]], [[1, 1, -1], [1, 1, 1]], [[-1, 1, 1], [1, 1, 1]], [[1, -1, 1], [1, 1, 1]]]) {
-    line(pen, ink.grid, ...at(...from).slice(0, 2), ...at(...to).slice(0, 2));
-  }
+  corners.forEach((from, i) => {
+    for (const bit of [1, 2, 4]) if (!(i & bit)) line(pen, ink.line, ...corner(scatter, from), ...corner(scatter, corners[i | bit]));
+  });
+  pen.lineWidth = 1.5;
+  for (const end of ENDS) line(pen, ink.quiet, ...corner(scatter, [-1, -1, -1]), ...corner(scatter, end));
+}
+
+function drawnEnds(scatter) {
+  const { pen, space, view, ink } = scatter;
   pen.font = "600 12px system-ui, sans-serif";
   pen.textAlign = "center";
-  [[1, -1, -1], [-1, 1, -1], [-1, -1, 1]].forEach((end, axis) => {
-    pen.lineWidth = 1.5;
-    line(pen, ink.quiet, ...at(-1, -1, -1).slice(0, 2), ...at(...end).slice(0, 2));
-    const [left, top] = at(...end.map((each) => (each > 0 ? 1.1 : -1)));
-    written(pen, ink.ink, axisName(space, space.axes[axis], true), Math.min(view.width - 50, Math.max(50, left)), top);
+  pen.lineJoin = "round";
+  ENDS.forEach((end, axis) => {
+    const [left, top] = corner(scatter, end, 1.12);
+    const x = Math.min(view.width - 70, Math.max(70, left));
+    pen.lineWidth = 4;
+    pen.strokeStyle = ink.sheet;
+    pen.strokeText(axisName(space, space.axes[axis]), x, top);
+    written(pen, ink.ink, axisName(space, space.axes[axis]), x, top);
   });
 }
 

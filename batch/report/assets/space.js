@@ -50,10 +50,10 @@ function nameOf(label) {
   return label.name === null ? "no label" : label.name || "(empty name)";
 }
 
-function axisName(space, axis, short = false) {
+function axisName(space, axis, before = "Component ") {
   if (axis >= space.values.axes.length) return "Label";
   const share = space.shares[axis];
-  return `${short ? "PC" : "Component "}${axis + 1}${share === null ? "" : ` · ${(100 * share).toFixed(1)} %`}`;
+  return `${before}${axis + 1}${share === null ? "" : ` · ${(100 * share).toFixed(1)} %`}`;
 }
 
 function found(space, text) {

@@ -49,7 +49,8 @@ function filterable(field) {
 }
 
 function shortList(list) {
-  const rest = [...list.children].slice(Number(list.dataset.first));
+  const narrow = matchMedia("(max-width: 560px)").matches;
+  const rest = [...list.children].slice(Number(list.dataset.first) / (narrow ? 2 : 1));
   if (!rest.length) return;
   const button = Object.assign(document.createElement("button"), { type: "button", className: "plain" });
   button.textContent = `Show ${rest.length} more`;

@@ -29,11 +29,16 @@ function framed(space, view) {
   const ranges = space.axes.map((axis) => range(space.columns[axis] ?? [0]));
   const lengths = ranges.map(([low, high]) => 1.08 * (high - low));
   const [wide, high] = [view.width - MARGIN.left - MARGIN.right, view.height - MARGIN.top - MARGIN.bottom];
-  const room = space.deep ? Array(3).fill(0.62 * Math.min(view.width, view.height)) : [wide, high];
-  let scales = room.map((pixels, at) => pixels / lengths[at]);
-  if (space.even) scales = scales.map(() => Math.min(...scales));
+  let scales = space.deep ? deepScales(space, view, lengths) : [wide / lengths[0], high / lengths[1]];
+  if (space.even && !space.deep) scales = scales.map(() => Math.min(...scales));
   const middles = ranges.map(([from, to]) => (from + to) / 2);
   return { ranges, lengths, scales, middles, wide, high };
+}
+
+// As large as a cube, or a box, can be turned without leaving the canvas.
+function deepScales(space, view, lengths) {
+  const room = 0.98 * Math.min(view.width, view.height);
+  return lengths.map((length) => room / (space.even ? Math.hypot(...lengths) : Math.sqrt(3) * length));
 }
 
 function placed(space, view) {
