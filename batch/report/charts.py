@@ -10,7 +10,8 @@ import numpy as np
 from matplotlib import dates, rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 from numpy.typing import NDArray
 
 from batch.report import data, palette, wording
@@ -42,6 +43,10 @@ _STYLE = {
     "ytick.color": _QUIET,
     "legend.frameon": False,
 }
+_PERCENT = FuncFormatter(lambda value, _: f"{round(100 * value, 1):g} %")
+_SPAN = FuncFormatter(lambda value, _: wording.span(value) if value else "0")
+# Seconds between the lines of a chart, so that they fall on whole minutes and hours.
+_STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 43200, 86400)
 _SIZE, _DPI = (16, 9), 120
 _NAMED, _LISTED, _BARS = 40, 24, 30
 
@@ -112,7 +117,9 @@ def _space(findings: Findings, figure: Figure) -> None:
 def _plane(components: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float64]:
     """The first two axes; with one only, labels lie one above the other."""
     first = components[:, 0] if components.shape[1] else np.zeros(len(labels))
-    second = components[:, 1] if components.shape[1] > 1 else labels + 0.6 * ((np.arange(len(labels)) * 0.618) % 1 - 0.5)
+    second = (
+        components[:, 1] if components.shape[1] > 1 else labels + 0.6 * ((np.arange(len(labels)) * 0.618) % 1 - 0.5)
+    )
     return np.stack([first, second], axis=1).astype(np.float64)
 
 
@@ -140,8 +147,6 @@ def _named(axes: Axes, names: Sequence[Name], points: NDArray[np.float64], label
 
 
 def _placed(axes: Axes, name: str, middle: NDArray[np.float64], taken: list[tuple[float, float, float, float]]) -> None:
-    from matplotlib.patheffects import withStroke
-
     wide, high = 5.6 * len(name) + 8, 14.0
     for lift in (0, 1, -1, 2, -2, 3, -3):
         x, y = float(middle[0]), float(middle[1]) + lift * 2 * high
@@ -168,7 +173,7 @@ def _scree(findings: Findings, figure: Figure) -> None:
         axes.axvline(findings.k + 0.5, color=_QUIET, linestyle="--", linewidth=1.5)
         high = 0.96 if axes is left else 0.06
         axes.text(findings.k + 0.3, high, text, transform=axes.get_xaxis_transform(), ha="right", fontweight="bold")
-        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+        axes.yaxis.set_major_formatter(_PERCENT)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("Component")
 
@@ -184,7 +189,9 @@ def _labels(findings: Findings, figure: Figure) -> None:
     right.barh(rows, np.nan_to_num([each.spread for each in shown]), color=colours)
     right.plot(_gaps([each.nearest_distance for each in shown]), rows, "|", color=_INK, markersize=14, mew=2.5)
     left.set_yticks(rows, [_short(each.name) for each in shown], color=_INK, fontsize=15 if len(shown) < 20 else 11)
-    left.set_title("Pictures" if len(shown) == len(named) else f"Pictures, the {len(shown)} largest of {len(named)} labels")
+    left.set_title(
+        "Pictures" if len(shown) == len(named) else f"Pictures, the {len(shown)} largest of {len(named)} labels"
+    )
     left.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     right.set_title("Spread, and the distance to the nearest label ( | )")
     for axes in (left, right):
@@ -206,11 +213,17 @@ def _freshness(findings: Findings, figure: Figure) -> None:
         top.plot(starts, _gaps(values), color=colour, linewidth=2.5, marker="o", markersize=4, label=name)
     top.set_title("Freshness: from landing to outcome")
     top.set_ylim(bottom=0)
-    top.yaxis.set_major_formatter(FuncFormatter(lambda value, _: wording.span(value) if value else "0"))
+    top.yaxis.set_major_locator(_spans(top.get_ylim()[1]))
+    top.yaxis.set_major_formatter(_SPAN)
     top.legend(loc="upper right")
     bottom.bar(starts, [each.rate for each in shown], color=_ONE, width=0.75 * _step(starts))
     bottom.set_title("Throughput: pictures per second")
     _timed(bottom)
+
+
+def _spans(most: float) -> MultipleLocator | MaxNLocator:
+    step = next((each for each in _STEPS if most / each <= 7), None)
+    return MultipleLocator(step) if step and most > _STEPS[0] else MaxNLocator()
 
 
 def _step(starts: NDArray[np.float64]) -> float:
@@ -233,12 +246,14 @@ def _drift(findings: Findings, figure: Figure) -> None:
     bottom.plot(starts, _told(shown, "error_old"), color=_ONE, label="known pictures", **style)
     bottom.plot(starts, _told(shown, "error_new"), color=_TWO, label="new pictures", **style)
     bottom.set_title("Variance off the axes")
-    bottom.yaxis.set_major_formatter(PercentFormatter(1))
+    bottom.yaxis.set_major_formatter(_PERCENT)
     bottom.legend(loc="best")
     for axes in (top, bottom):
         axes.set_ylim(bottom=0)
         for each in (each for each in shown if each.published):
-            axes.axvline(dates.date2num(each.created_at), color=_QUIET, linestyle="--", linewidth=1.5, label="published")
+            axes.axvline(dates.date2num(each.created_at), color=_QUIET, linestyle="--", linewidth=1.5)
+            style = {"transform": axes.get_xaxis_transform(), "ha": "right", "color": _QUIET}
+            axes.text(dates.date2num(each.created_at), 0.05, "published ", **style)
     _timed(bottom)
 
 

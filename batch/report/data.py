@@ -126,7 +126,12 @@ def _labels(findings: Findings, looks: Mapping[Name, Look]) -> list[dict[str, An
     known = {label.name: label for label in findings.labels}
     spreads = _finite([known[name].spread if name in known else math.nan for name in looks])
     return [
-        {"name": None if name is None else printable(name), "colour": look.colour, "shape": look.shape, "spread": spread}
+        {
+            "name": None if name is None else printable(name),
+            "colour": look.colour,
+            "shape": look.shape,
+            "spread": spread,
+        }
         for (name, look), spread in zip(looks.items(), spreads, strict=True)
     ]
 

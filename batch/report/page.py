@@ -55,17 +55,21 @@ def page(findings: Findings) -> str:
     looks = palette.looks(data.names(findings))
     shown = sprites(findings.thumbnails, _wanted(findings))
     style, program = _style(), _program()
-    return _environment(findings, looks, shown).from_string(_asset("page.html")).render(
-        found=findings,
-        figures=_figures(findings),
-        policy=_policy(style, program),
-        style=Markup(style),
-        program=Markup(program),
-        data=Markup(data.packed(data.drawn(findings, looks, shown))),
-        sheets=[Markup(base64.b64encode(sheet).decode()) for sheet in shown.sheets],
-        latest=_latest(findings),
-        moved=_moved(findings),
-        shapes=palette.SHAPES,
+    return (
+        _environment(findings, looks, shown)
+        .from_string(_asset("page.html"))
+        .render(
+            found=findings,
+            figures=_figures(findings),
+            policy=_policy(style, program),
+            style=Markup(style),
+            program=Markup(program),
+            data=Markup(data.packed(data.drawn(findings, looks, shown))),
+            sheets=[Markup(base64.b64encode(sheet).decode()) for sheet in shown.sheets],
+            latest=_latest(findings),
+            moved=_moved(findings),
+            shapes=palette.SHAPES,
+        )
     )
 
 
@@ -151,4 +155,3 @@ def _program() -> str:
 
 def _asset(name: str) -> str:
     return (_ASSETS / name).read_text("utf-8")
-

@@ -107,7 +107,7 @@ def portrait(n: int = 300, *, of: int | None = None, drawn: int = 96, k: int = 2
     seen = cloud(n, [None, *varieties], k)
     shares = 0.17 * 0.83 ** np.arange(60)
     thumbnails = dict(zip(seen.uris, _pictures(seen, drawn), strict=True))
-    links = {uri: f"file://{uri}" for uri in seen.uris[:: 2]}
+    links = {uri: f"file://{uri}" for uri in seen.uris[::2]}
     return Findings(
         lake="s3://orchard/lake",
         featurizer="efficientnet-lite0@224-3f9c2a71",
@@ -230,7 +230,11 @@ def _sample(seen: Cloud, of: int) -> Sample:
         "distance": [seen.away(place, name) if name else None for place, name in enumerate(seen.labels)],
         "components": seen.components.astype(np.float32).tolist(),
     }
-    rule = "Each label gives a part in proportion, ten pictures at least, drawn from the seed 0." if of > len(seen.uris) else ""
+    rule = (
+        "Each label gives a part in proportion, ten pictures at least, drawn from the seed 0."
+        if of > len(seen.uris)
+        else ""
+    )
     return Sample(of, pa.Table.from_pydict(columns, POINTS), rule)
 
 
@@ -284,7 +288,9 @@ def _interval(place: int, many: int, random: np.random.Generator) -> Interval:
     busy = 0 if 14 <= place < 17 else int(900 + 700 * np.sin(place / 4) + random.integers(200))
     p50 = 4.5 + 2 * float(np.sin(place / 4)) + float(random.random()) if busy else float("nan")
     late = 40.0 if place == 17 else 0.0
-    return Interval(start, start + timedelta(minutes=30), busy, busy // 90, p50 + late, 2.6 * p50 + 2 * late, busy / 1800)
+    return Interval(
+        start, start + timedelta(minutes=30), busy, busy // 90, p50 + late, 2.6 * p50 + 2 * late, busy / 1800
+    )
 
 
 RUN_CARD: Mapping[str, Any] = {

@@ -1,6 +1,6 @@
 // Puts the page together: the chart at once, then what lies further down.
 
-const percent = (value) => `${(100 * value).toFixed(value < 0.095 && value > 0 ? 1 : 0)} %`;
+const percent = (value) => `${Number((100 * value).toFixed(1))} %`;
 const plainText = (value) => String(Number(value.toPrecision(3)));
 const UNITS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
 

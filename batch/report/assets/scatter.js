@@ -262,24 +262,27 @@ function drawnEnds(scatter) {
   });
 }
 
-// Names stand in the middle of their pictures; one that would cover another is left out, the fewest pictures first.
+// Names stand in the middle of their pictures, or above them where they are few; one that would cover another is left
+// out, the fewest pictures first.
 function drawnNames({ pen, space, view, ink }) {
-  const sums = space.values.labels.map(() => [0, 0, 0]);
+  const sums = space.values.labels.map(() => ({ left: 0, top: 0, many: 0, highest: Infinity }));
   for (let i = 0; i < space.n; i++) {
     if (!isShown(space, i) || !isOut(space, i) || Number.isNaN(view.left[i])) continue;
     const sum = sums[space.values.label[i]];
-    sum[0] += view.left[i];
-    sum[1] += view.top[i];
-    sum[2]++;
+    sum.left += view.left[i];
+    sum.top += view.top[i];
+    sum.many++;
+    sum.highest = Math.min(sum.highest, view.top[i]);
   }
   const taken = [];
   pen.font = "600 13px system-ui, sans-serif";
   pen.textAlign = "center";
   pen.lineJoin = "round";
   pen.lineWidth = 4;
-  for (const place of sums.map((_, at) => at).sort((a, b) => sums[b][2] - sums[a][2])) {
-    const [left, top, many] = sums[place];
-    if (many && space.values.labels[place].name !== null) named(pen, ink, shortened(nameOf(space.values.labels[place])), left / many, top / many, taken);
+  for (const place of sums.map((_, at) => at).sort((a, b) => sums[b].many - sums[a].many)) {
+    const { left, top, many, highest } = sums[place];
+    const label = space.values.labels[place];
+    if (many && label.name !== null) named(pen, ink, shortened(nameOf(label)), left / many, many < 8 ? highest - 14 : top / many, taken);
   }
 }
 

@@ -1,0 +1,192 @@
+"""The page as a file: complete in itself, small enough, and true to whatever names there are."""
+
+import base64
+import gzip
+import json
+import re
+from dataclasses import replace
+from datetime import timedelta
+from html import unescape
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from batch.report import data, palette, wording
+from batch.report.findings import Findings
+from batch.report.page import page
+from batch.report.thumbnails import sprites
+from tests.report.portrait import MADE_AT, SCRIPT, SIDE, bare, hostile, portrait
+
+SECTIONS = ("space", "variance", "labels", "strays", "duplicates", "rejections", "drift", "freshness", "card")
+
+
+@pytest.fixture(scope="module")
+def found() -> Findings:
+    return portrait(300, drawn=36)
+
+
+@pytest.fixture(scope="module")
+def written(found: Findings) -> str:
+    return page(found)
+
+
+def packed(written: str) -> dict[str, Any]:
+    """Return what the page's program reads."""
+    text = re.search(r'id="data">([^<]+)<', written)
+    assert text
+    values: dict[str, Any] = json.loads(gzip.decompress(base64.b64decode(text[1])))
+    return values
+
+
+def seen(written: str) -> str:
+    """Return the page's text without its marks and programs."""
+    body = re.sub(r"<(script|style)\b.*?</\1>", "", written, flags=re.DOTALL)
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", body)).split())
+
+
+def test_nothing_is_loaded_from_anywhere(written: str) -> None:
+    """No element asks for an address, and the policy of the page forbids it."""
+    assert re.findall(r"<(?:script|img|iframe|audio|video|object|embed)\b[^>]*\bsrc", written) == []
+    assert re.findall(r'<link\b[^>]*href="(?!data:)', written) == []
+    assert not re.search(r"@import|url\((?!\$)", written)
+    policy = unescape(str(re.search(r'Content-Security-Policy" content="([^"]+)"', written)))
+    assert "default-src 'none'" in policy
+    assert "connect-src 'none'" in policy
+    assert "unsafe" not in policy
+
+
+def test_equal_findings_make_equal_pages(found: Findings, written: str) -> None:
+    """To the byte, so that a page can be compared with another."""
+    assert page(found) == written
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_each_section_has_its_place_and_a_link_to_it(written: str, section: str) -> None:
+    """Whatever was found."""
+    for each in (written, page(bare(0))):
+        assert f'<section id="{section}"' in each
+        assert f'<a href="#{section}">' in each
+
+
+def test_what_was_not_found_is_said_in_a_sentence() -> None:
+    """One in each section."""
+    text = seen(page(bare(0)))
+    for sentence in (
+        "There is nothing to draw: the view has no pictures.",
+        "The model tells of no variance.",
+        "No picture has a label.",
+        "No picture lies suspiciously far from its label.",
+        "No picture is there twice.",
+        "Nothing was rejected.",
+        "There has been no refit.",
+        "Nothing was featurized in the time that is looked at.",
+        "The model does not tell how it was made.",
+    ):
+        assert sentence in text
+
+
+def test_the_head_says_what_the_report_is_of(found: Findings, written: str) -> None:
+    """Lake, featurizer, model, time and the key figures; a sample is called one only where it is."""
+    text = seen(written)
+    for part in (found.lake, found.featurizer, found.model, "2026-05-04 09:30 UTC", "300 pictures", "98.9 %"):
+        assert part in text
+    assert "A sample:" not in text
+    part = replace(found, n=9000, sample=replace(found.sample, of=9000, rule="Drawn by chance."))
+    assert "A sample: 300 of 9,000 pictures are drawn. Drawn by chance." in seen(page(part))
+
+
+def test_names_are_escaped_and_what_cannot_be_seen_is_spelled_out() -> None:
+    """In the HTML as in the data; the page's own program is the only one."""
+    written = page(hostile())
+    assert SCRIPT not in written
+    assert len(re.findall(r"<script(?![^>]*octet-stream)", written)) == 1
+    assert "\u202e" not in written + json.dumps(packed(written), ensure_ascii=False)
+    assert r"gnp.\u202eexe.fruit" in seen(written)
+    assert "onclick" not in re.sub(r'"[^"]*"', "", written.partition("<main>")[2].partition("</main>")[0]).replace(
+        "&#34; onclick=&#34;x", ""
+    )
+
+
+def test_a_link_that_could_be_a_program_is_left_out(found: Findings, written: str) -> None:
+    """Only addresses of the web and of files are links."""
+    assert "javascript:" not in written
+    assert data.opened({"a": " JavaScript:alert(1)"}, "a") == ""
+    assert data.opened({"a": "https://b/c"}, "a") == "https://b/c"
+    links = packed(written)["links"]
+    assert len(links) == len(found.links) - 1
+
+
+def test_points_come_back_as_they_were(found: Findings, written: str) -> None:
+    """Components to a part in 65,000 of their range, distances as they are, labels by their place."""
+    values = packed(written)
+    steps = np.frombuffer(base64.b64decode(values["components"]), "<i2").reshape(len(values["axes"]), -1)
+    wanted = data.components(found.sample)
+    for axis, told in enumerate(values["axes"]):
+        column = told["low"] + (steps[axis] + 32500.0) * told["step"]
+        np.testing.assert_allclose(column, wanted[:, axis], atol=1.01 * told["step"])
+    labels = np.frombuffer(base64.b64decode(values["label"]), "<i2")
+    assert [values["labels"][place]["name"] for place in labels] == found.sample.points["label"].to_pylist()
+
+
+def test_many_pictures_stay_within_the_budget() -> None:
+    """5,400 pictures with a thumbnail each make less than 6 MB."""
+    found = portrait(5400, drawn=36)
+    written = page(found)
+    assert len(written.encode()) < 6_000_000
+    assert packed(written)["sprites"]["n"] == 5400
+
+
+def test_thumbnails_get_smaller_and_then_fewer_as_they_must() -> None:
+    """The most wanted ones stay, and the sheets keep to the budget."""
+    random = np.random.default_rng(1)
+    noise = {f"{place}.jpg": random.integers(0, 256, (48, 48, 3), np.uint8) for place in range(700)}
+    wanted = [*reversed(noise)]
+    small = sprites(noise, wanted, 400_000)
+    few = sprites(noise, wanted, 60_000)
+    assert small.side < 48
+    assert sum(map(len, few.sheets)) <= 60_000
+    assert list(few.places) == wanted[: len(few.places)]
+    assert 0 < len(few.places) < 700
+
+
+def test_a_sprite_is_the_thumbnail_of_its_picture(found: Findings) -> None:
+    """At its place on its sheet, but for what WebP loses."""
+    made = sprites(found.thumbnails, found.thumbnails)
+    assert made.side == SIDE
+    for uri in list(made.places)[::97]:
+        number, place = divmod(made.places[uri], made.across**2)
+        sheet = np.asarray(Image.open(BytesIO(made.sheets[number])))
+        row, column = divmod(place, min(made.across, sheet.shape[1] // SIDE))
+        cut = sheet[row * SIDE : (row + 1) * SIDE, column * SIDE : (column + 1) * SIDE]
+        assert np.abs(cut.astype(int) - found.thumbnails[uri]).mean() < 6
+
+
+def test_labels_look_different_until_colours_and_shapes_run_out() -> None:
+    """48 of them; pictures without a label are grey."""
+    looks = palette.looks([None, *map(str, range(60))])
+    assert len(set(looks.values())) == 49
+    assert looks[None].colour == -1
+
+
+def test_numbers_read_as_a_person_writes_them() -> None:
+    """What is not known is a dash."""
+    assert [wording.measure(each) for each in (0, 0.01234, 3.14159, 1234.5, 1e9, None)] == [
+        "0",
+        "0.0123",
+        "3.14",
+        "1,234",
+        "1.00e+09",
+        "–",
+    ]
+    assert [wording.span(each) for each in (0.0421, 7.0, 90.0, 7200.0, float("nan"))] == [
+        "42 ms",
+        "7 s",
+        "1.5 min",
+        "2 h",
+        "–",
+    ]
+    assert wording.share(0.9996) == "100 %"
+    assert wording.moment(MADE_AT + timedelta(hours=1)) == "2026-05-04 10:30 UTC"
