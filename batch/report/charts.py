@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib import dates, rc_context
@@ -98,16 +98,28 @@ def _short(name: Name, most: int = 26) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
+def _listed(name: Name) -> str:
+    """Return a name for the legend, which leaves out what begins with an underscore."""
+    text = _short(name)
+    return f"\u200a{text}" if text.startswith("_") else text
+
+
 def _space(findings: Findings, figure: Figure) -> None:
     axes = figure.subplots()
     looks = palette.looks(data.names(findings))
-    labels = np.array([list(looks).index(name) for name in findings.sample.points["label"].to_pylist()])
+    at = {name: place for place, name in enumerate(looks)}
+    labels = np.array([at[name] for name in findings.sample.points["label"].to_pylist()])
     points = _plane(data.components(findings.sample), labels)
     size = float(np.clip(60_000 / len(points), 8, 70))
     for place, (name, look) in enumerate(looks.items()):
         x, y = points[labels == place].T
-        style = {"c": look.on_light, "marker": _MARKERS[look.shape], "linewidths": 0.4, "edgecolors": "white"}
-        axes.scatter(x, y, s=size, alpha=0.85, label=_short(name), **style)
+        style: dict[str, Any] = {
+            "c": look.on_light,
+            "marker": _MARKERS[look.shape],
+            "linewidths": 0.4,
+            "edgecolors": "white",
+        }
+        axes.scatter(x, y, s=size, alpha=0.85, label=_listed(name), **style)
     _titled(findings, axes, points)
     _named(axes, [*looks], points, labels)
     if 1 < len(looks) <= _LISTED:
@@ -115,7 +127,7 @@ def _space(findings: Findings, figure: Figure) -> None:
 
 
 def _plane(components: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The first two axes; with one only, labels lie one above the other."""
+    """Return the first two axes; with one only, labels lie one above the other."""
     first = components[:, 0] if components.shape[1] else np.zeros(len(labels))
     second = (
         components[:, 1] if components.shape[1] > 1 else labels + 0.6 * ((np.arange(len(labels)) * 0.618) % 1 - 0.5)
@@ -153,9 +165,9 @@ def _placed(axes: Axes, name: str, middle: NDArray[np.float64], taken: list[tupl
         box = (x - wide, y - high, x + wide, y + high)
         if all(box[0] > b[2] or box[2] < b[0] or box[1] > b[3] or box[3] < b[1] for b in taken):
             taken.append(box)
-            at = axes.transData.inverted().transform((x, y))
+            left, top = axes.transData.inverted().transform((x, y))
             halo = [withStroke(linewidth=4, foreground="white")]
-            axes.text(*at, name, ha="center", va="center", fontsize=15, fontweight="bold", path_effects=halo)
+            axes.text(left, top, name, ha="center", va="center", fontsize=15, fontweight="bold", path_effects=halo)
             return
 
 
@@ -205,7 +217,7 @@ def _gaps(values: Sequence[float | None]) -> NDArray[np.float64]:
 def _freshness(findings: Findings, figure: Figure) -> None:
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     shown: Sequence[Interval] = findings.intervals
-    starts = dates.date2num([each.start for each in shown])
+    starts = [each.start for each in shown]
     for name, values, colour in (
         ("95 %", [each.freshness_p95 for each in shown], _TWO),
         ("median", [each.freshness_p50 for each in shown], _ONE),
@@ -216,7 +228,7 @@ def _freshness(findings: Findings, figure: Figure) -> None:
     top.yaxis.set_major_locator(_spans(top.get_ylim()[1]))
     top.yaxis.set_major_formatter(_SPAN)
     top.legend(loc="upper right")
-    bottom.bar(starts, [each.rate for each in shown], color=_ONE, width=0.75 * _step(starts))
+    bottom.bar(starts, [each.rate for each in shown], color=_ONE, width=0.75 * (shown[0].end - shown[0].start))
     bottom.set_title("Throughput: pictures per second")
     _timed(bottom)
 
@@ -226,20 +238,16 @@ def _spans(most: float) -> MultipleLocator | MaxNLocator:
     return MultipleLocator(step) if step and most > _STEPS[0] else MaxNLocator()
 
 
-def _step(starts: NDArray[np.float64]) -> float:
-    return float(starts[1] - starts[0]) if len(starts) > 1 else 0.02
-
-
 def _timed(axes: Axes) -> None:
-    locator = dates.AutoDateLocator()
+    locator = dates.AutoDateLocator()  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))
+    axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
 
 
 def _drift(findings: Findings, figure: Figure) -> None:
     shown = [each for each in findings.refits if each.drift]
     top, bottom = figure.subplots(2, 1, sharex=True)
-    starts = dates.date2num([each.created_at for each in shown])
+    starts = [each.created_at for each in shown]
     style = {"linewidth": 2.5, "marker": "o"}
     top.plot(starts, _told(shown, "mean_shift"), color=_ONE, **style)
     top.set_title("Means moved, in standard deviations")
@@ -251,9 +259,9 @@ def _drift(findings: Findings, figure: Figure) -> None:
     for axes in (top, bottom):
         axes.set_ylim(bottom=0)
         for each in (each for each in shown if each.published):
-            axes.axvline(dates.date2num(each.created_at), color=_QUIET, linestyle="--", linewidth=1.5)
-            style = {"transform": axes.get_xaxis_transform(), "ha": "right", "color": _QUIET}
-            axes.text(dates.date2num(each.created_at), 0.05, "published ", **style)
+            axes.axvline(each.created_at, color=_QUIET, linestyle="--", linewidth=1.5)
+            place: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "ha": "right", "color": _QUIET}
+            axes.text(each.created_at, 0.05, "published ", **place)
     _timed(bottom)
 
 

@@ -67,8 +67,7 @@ def drawn(findings: Findings, looks: Mapping[Name, Look], sprites: Sprites) -> d
         "k": findings.k,
         "refits": [_refit(each) for each in findings.refits],
         "intervals": [
-            [_millis(each.start), each.outcomes, each.rejected]
-            + _finite([each.freshness_p50, each.freshness_p95, each.rate])
+            [_millis(each.start), *_finite([each.freshness_p50, each.freshness_p95, each.rate])]
             for each in findings.intervals
         ],
     }

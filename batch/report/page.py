@@ -94,12 +94,12 @@ def _named(name: Name) -> str:
 
 
 def _path(uri: str) -> Markup:
-    """A uri whose segments each have a direction of their own: else those after an Arabic one stand before it."""
+    """Give a uri whose segments each have a direction of their own: else those after an Arabic one stand before it."""
     return Markup("/").join(Markup("<bdi>{}</bdi>").format(printable(part)) for part in uri.split("/"))
 
 
 def _wanted(findings: Findings) -> Iterator[str]:
-    """Uris by how much a picture is missed: what is named in a list first, then points in no order."""
+    """Give uris by how much a picture is missed: what is named in a list first, then points in no order."""
     yield from (stray.uri for stray in findings.strays)
     yield from (stray.uri for label in findings.labels for stray in label.outliers)
     yield from (uri for pair in findings.duplicates.alike for uri in pair.uris)
@@ -119,12 +119,12 @@ def _figures(findings: Findings) -> dict[str, Any]:
 
 
 def _latest(findings: Findings) -> Interval | None:
-    """The newest interval in which anything was featurized."""
+    """Return the newest interval in which anything was featurized."""
     return next((each for each in reversed(findings.intervals) if each.outcomes), None)
 
 
 def _moved(findings: Findings) -> tuple[Refitted, list[Mapping[str, Any]]] | None:
-    """The labels whose means moved most in the newest refit that had one before it."""
+    """Return the labels whose means moved most in the newest refit that had one before it."""
     refitted = next((each for each in reversed(findings.refits) if each.drift), None)
     if refitted is None or refitted.drift is None:
         return None

@@ -47,11 +47,9 @@ class Look:
 
 def looks(names: Iterable[Name]) -> dict[Name, Look]:
     """Give each label its look, in the order in which they come; after 48 of them looks come again."""
-    given: dict[Name, Look] = {}
-    for name in names:
-        if name is not None and name not in given:
-            turn, colour = divmod(len(given.keys() - {None}), len(COLOURS))
-            given[name] = Look(colour, SHAPES[turn % len(SHAPES)])
-        elif name is None:
-            given[None] = Look(-1, SHAPES[0])
-    return given
+    named = dict.fromkeys(names)
+    given: dict[Name, Look] = {None: Look(-1, SHAPES[0])} if None in named else {}
+    for place, name in enumerate(name for name in named if name is not None):
+        turn, colour = divmod(place, len(COLOURS))
+        given[name] = Look(colour, SHAPES[turn % len(SHAPES)])
+    return {name: given[name] for name in named}

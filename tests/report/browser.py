@@ -41,7 +41,8 @@ class Visit:
         return self.page.locator(selector).inner_text()
 
     def drawing(self) -> str:
-        """Return the chart's pixels."""
+        """Return the chart's pixels, once what was asked for is drawn: that is done before the next frame."""
+        self.page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
         return str(self.page.evaluate("document.getElementById('scatter').toDataURL()"))
 
     def summary(self) -> str:
@@ -75,7 +76,7 @@ def visit(browser: Browser, path: Path, size: tuple[int, int] = DESK, theme: str
     visited = Visit(page)
     page.on("console", lambda message: visited.complaints.append(message.text))
     page.on("pageerror", lambda error: visited.complaints.append(str(error)))
-    page.on("dialog", lambda dialog: (visited.complaints.append(dialog.message), dialog.dismiss()))
+    page.on("dialog", lambda dialog: visited.complaints.append(dialog.message))
     page.on("request", lambda request: visited.asked.append(request.url))
     page.goto(path.as_uri())
     page.wait_for_selector("html[data-ready]")

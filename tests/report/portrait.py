@@ -54,17 +54,14 @@ class Cloud:
 
 
 @cache
-def fruit(variety: str, seed: int) -> NDArray[np.uint8]:
+def fruit(variety: str, seed: int, side: int) -> NDArray[np.uint8]:
     """Draw a thumbnail."""
-    return np.asarray(orchard.draw(variety, seed, SIDE))
+    return np.asarray(orchard.draw(variety, seed, side))
 
 
-def fruits(n: int, drawn: int) -> list[NDArray[np.uint8]]:
-    """Draw thumbnails, variety by variety; after as many as are drawn they come again, turned and lit otherwise."""
-    varieties = orchard.VARIETIES
-    first = [fruit(varieties[place % len(varieties)], place) for place in range(min(n, drawn))]
-    random = np.random.default_rng(3)
-    return first + [_varied(first[place % drawn], random) for place in range(drawn, n)]
+def fruits(n: int, side: int = SIDE) -> list[NDArray[np.uint8]]:
+    """Draw thumbnails, variety by variety."""
+    return [fruit(orchard.VARIETIES[place % len(orchard.VARIETIES)], place, side) for place in range(n)]
 
 
 def _varied(pixels: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
@@ -89,7 +86,9 @@ def cloud(n: int, names: Sequence[Name], k: int, seed: int = 1) -> Cloud:
     return Cloud(uris, tuple(labels), points, {name: points[at == place].mean(0) for place, name in enumerate(names)})
 
 
-def portrait(n: int = 300, *, of: int | None = None, drawn: int = 96, k: int = 24, more: int = 0) -> Findings:
+def portrait(
+    n: int = 300, *, of: int | None = None, drawn: int = 96, k: int = 24, more: int = 0, side: int = SIDE
+) -> Findings:
     """Return findings of n drawn pictures.
 
     Parameters
@@ -102,11 +101,13 @@ def portrait(n: int = 300, *, of: int | None = None, drawn: int = 96, k: int = 2
         Components.
     more : int
         Labels besides those of the orchard, an Arabic one and none.
+    side : int
+        Of a thumbnail, in pixels.
     """
     varieties = [*orchard.VARIETIES, ARABIC, *(f"Sort {place:03d}" for place in range(more))]
     seen = cloud(n, [None, *varieties], k)
-    shares = 0.17 * 0.83 ** np.arange(60)
-    thumbnails = dict(zip(seen.uris, _pictures(seen, drawn), strict=True))
+    shares = 0.17 * 0.83 ** np.arange(60, dtype=np.float64)
+    thumbnails = dict(zip(seen.uris, _pictures(seen, drawn, side), strict=True))
     links = {uri: f"file://{uri}" for uri in seen.uris[::2]}
     return Findings(
         lake="s3://orchard/lake",
@@ -177,10 +178,10 @@ def bare(n: int = 1) -> Findings:
     )
 
 
-def _pictures(seen: Cloud, drawn: int) -> list[NDArray[np.uint8]]:
+def _pictures(seen: Cloud, drawn: int, side: int) -> list[NDArray[np.uint8]]:
     """Give each picture one of its label's fruit; those of no variety get any."""
     at = {name: place for place, name in enumerate(orchard.VARIETIES)}
-    pool = fruits(max(drawn, 12), drawn)
+    pool = fruits(max(drawn, 12), side)
     varieties = [at.get(name or "", place) % 12 for place, name in enumerate(seen.labels)]
     random = np.random.default_rng(5)
     rounds = len(pool) // 12

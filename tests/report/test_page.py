@@ -52,7 +52,7 @@ def test_nothing_is_loaded_from_anywhere(written: str) -> None:
     assert re.findall(r"<(?:script|img|iframe|audio|video|object|embed)\b[^>]*\bsrc", written) == []
     assert re.findall(r'<link\b[^>]*href="(?!data:)', written) == []
     assert not re.search(r"@import|url\((?!\$)", written)
-    policy = unescape(str(re.search(r'Content-Security-Policy" content="([^"]+)"', written)))
+    policy = unescape(re.findall(r'Content-Security-Policy" content="([^"]+)"', written)[0])
     assert "default-src 'none'" in policy
     assert "connect-src 'none'" in policy
     assert "unsafe" not in policy
@@ -94,8 +94,8 @@ def test_the_head_says_what_the_report_is_of(found: Findings, written: str) -> N
     for part in (found.lake, found.featurizer, found.model, "2026-05-04 09:30 UTC", "300 pictures", "98.9 %"):
         assert part in text
     assert "A sample:" not in text
-    part = replace(found, n=9000, sample=replace(found.sample, of=9000, rule="Drawn by chance."))
-    assert "A sample: 300 of 9,000 pictures are drawn. Drawn by chance." in seen(page(part))
+    drawn = replace(found, n=9000, sample=replace(found.sample, of=9000, rule="Drawn by chance."))
+    assert "A sample: 300 of 9,000 pictures are drawn. Drawn by chance." in seen(page(drawn))
 
 
 def test_names_are_escaped_and_what_cannot_be_seen_is_spelled_out() -> None:
@@ -133,7 +133,7 @@ def test_points_come_back_as_they_were(found: Findings, written: str) -> None:
 
 def test_many_pictures_stay_within_the_budget() -> None:
     """5,400 pictures with a thumbnail each make less than 6 MB."""
-    found = portrait(5400, drawn=36)
+    found = portrait(5400, drawn=36, side=56)
     written = page(found)
     assert len(written.encode()) < 6_000_000
     assert packed(written)["sprites"]["n"] == 5400

@@ -64,7 +64,7 @@ function startIntervals(intervals) {
   if (!intervals.length) return;
   const days = (intervals.at(-1)[0] - intervals[0][0]) / 86400e3;
   const plain = { xs: intervals.map(([at]) => at), xText: (at) => shortTime(at, days), xFull: fullTime };
-  const [p50, p95, rate] = [3, 4, 5].map((at) => intervals.map((each) => each[at]));
+  const [p50, p95, rate] = [1, 2, 3].map((at) => intervals.map((each) => each[at]));
   const series = [{ name: "median", values: p50, look: "one" }, { name: "95 %", values: p95, look: "two" }];
   curve($("fresh"), { ...plain, yText: spanText, ticks: timeTicks, series });
   curve($("rate"), { ...plain, yText: plainText, exact: measured, series: [{ name: "Pictures per second", values: rate, kind: "bars", look: "one" }] });
