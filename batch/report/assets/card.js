@@ -16,7 +16,7 @@ function show(card, i) {
   const { space } = scatter;
   if (space.hover !== i) {
     space.hover = i;
-    scatter.again();
+    scatter.picked();
   }
   if (space.pinned >= 0) return;
   element.hidden = i < 0;
@@ -81,7 +81,7 @@ function hold(card, i) {
   filled(card, i);
   filledNear(card, i);
   stood(card);
-  scatter.again();
+  scatter.picked();
 }
 
 function release(card) {
@@ -90,7 +90,7 @@ function release(card) {
   element.classList.remove("held");
   element.hidden = true;
   card.i = -1;
-  scatter.again();
+  scatter.picked();
 }
 
 function filledNear(card, i) {

@@ -38,15 +38,22 @@ function inks() {
 }
 
 function madeScatter(canvas, space, view) {
-  const scatter = { canvas, space, view, pen: canvas.getContext("2d"), ink: inks(), stamps: new Map(), waiting: false };
-  scatter.again = () => {
-    if (scatter.waiting) return;
-    scatter.waiting = true;
+  // Thousands of small stamps are quicker without a graphics card's help, and as quick where there is none.
+  const pen = canvas.getContext("2d", { willReadFrequently: true });
+  const scatter = { canvas, space, view, pen, ground: document.createElement("canvas"), ink: inks(), stamps: new Map() };
+  let [waiting, stale] = [false, false];
+  const next = (all) => {
+    stale ||= all;
+    if (waiting) return;
+    waiting = true;
     requestAnimationFrame(() => {
-      scatter.waiting = false;
-      drawn(scatter);
+      if (stale) drawn(scatter);
+      else drawnPicked(scatter);
+      waiting = stale = false;
     });
   };
+  scatter.again = () => next(true);
+  scatter.picked = () => next(false);
   return scatter;
 }
 
@@ -77,6 +84,23 @@ function drawn(scatter) {
   drawnPoints(scatter);
   if (space.named) drawnNames(scatter);
   if (space.deep) drawnEnds(scatter);
+  drawnGround(scatter);
+  drawnPicked(scatter);
+}
+
+// What is drawn so far is kept, so that a picture that is only pointed at asks for nothing to be drawn again.
+function drawnGround({ canvas, ground }) {
+  Object.assign(ground, { width: canvas.width, height: canvas.height });
+  ground.getContext("2d", { willReadFrequently: true }).drawImage(canvas, 0, 0);
+}
+
+function drawnPicked(scatter) {
+  const { pen, ground, space, ratio } = scatter;
+  if (!ground.width) return;
+  pen.setTransform(1, 0, 0, 1, 0, 0);
+  pen.clearRect(0, 0, ground.width, ground.height);
+  pen.drawImage(ground, 0, 0);
+  pen.setTransform(ratio, 0, 0, ratio, 0, 0);
   drawnRing(scatter, space.hover);
   drawnRing(scatter, space.pinned);
 }
@@ -86,9 +110,12 @@ function size({ space, view }) {
   return plain * Math.min(1.8, Math.max(1, view.zoom) ** 0.25);
 }
 
-function stamp(scatter, label, radius, faint) {
-  const key = faint ? "faint" : label;
-  if (!scatter.stamps.has(key)) scatter.stamps.set(key, painted(scatter, label, radius, faint));
+// Nearer pictures are larger, in steps, as a stamp that is not scaled is the quickest.
+const STEPS = 6;
+
+function stamp(scatter, label, radius, faint, step) {
+  const key = ((faint ? 0 : label + 1) + 1) * STEPS + step;
+  if (!scatter.stamps.has(key)) scatter.stamps.set(key, painted(scatter, label, radius * (0.5 + (step + 0.5) / STEPS), faint));
   return scatter.stamps.get(key);
 }
 
@@ -96,12 +123,13 @@ function painted({ space, ink, ratio }, label, radius, faint) {
   const { colour, shape } = space.values.labels[label];
   const side = Math.ceil((2 * radius * 1.35 + 2) * ratio);
   const canvas = Object.assign(document.createElement("canvas"), { width: side, height: side });
-  const pen = canvas.getContext("2d");
+  const pen = canvas.getContext("2d", { willReadFrequently: true });
   const scale = (radius / 5) * ratio;
   pen.setTransform(scale, 0, 0, scale, side / 2, side / 2);
   pen.beginPath();
   OUTLINES[faint ? "circle" : shape](pen);
   pen.fillStyle = faint ? ink.quiet : ink.colours.get(colour);
+  pen.globalAlpha = faint ? 0.22 : space.n > 3000 ? 0.8 : 0.9;
   pen.fill();
   pen.setTransform(1, 0, 0, 1, 0, 0);
   pen.lineWidth = 0.7 * ratio;
@@ -111,15 +139,12 @@ function painted({ space, ink, ratio }, label, radius, faint) {
 }
 
 function drawnPoints(scatter) {
-  const { space, view, pen } = scatter;
+  const { space, view, pen, ratio } = scatter;
   const order = ordered(space, view);
-  if (space.hits || space.focus !== null) {
-    pen.globalAlpha = 0.22;
-    stamped(scatter, order, false);
-  }
-  pen.globalAlpha = space.n > 3000 ? 0.8 : 0.9;
+  pen.setTransform(1, 0, 0, 1, 0, 0);
+  if (space.hits || space.focus !== null) stamped(scatter, order, false);
   stamped(scatter, order, true);
-  pen.globalAlpha = 1;
+  pen.setTransform(ratio, 0, 0, ratio, 0, 0);
 }
 
 // From far to near; on the plane in an order that lets no label lie on top of all others.
@@ -140,13 +165,15 @@ function mixed(n) {
 }
 
 function stamped(scatter, order, out) {
-  const { space, view, pen, ratio } = scatter;
+  const { space, view, pen, canvas, ratio } = scatter;
   const radius = out ? size(scatter) : 0.6 * size(scatter);
   for (const i of order) {
     if (isOut(space, i) !== out || !isShown(space, i) || Number.isNaN(view.left[i])) continue;
-    const picture = stamp(scatter, space.values.label[i], radius, !out);
-    const side = (picture.width / ratio) * (space.deep ? Math.max(0.4, view.depth[i] ** 1.6) : 1);
-    pen.drawImage(picture, view.left[i] - side / 2, view.top[i] - side / 2, side, side);
+    const step = space.deep ? Math.max(0, Math.min(STEPS - 1, Math.round(STEPS * (view.depth[i] ** 1.6 - 0.5)))) : STEPS / 2;
+    const picture = stamp(scatter, space.values.label[i], radius, !out, step);
+    const left = Math.round(view.left[i] * ratio - picture.width / 2);
+    const top = Math.round(view.top[i] * ratio - picture.width / 2);
+    if (left > -picture.width && top > -picture.width && left < canvas.width && top < canvas.height) pen.drawImage(picture, left, top);
   }
 }
 
