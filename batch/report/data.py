@@ -55,8 +55,8 @@ def drawn(findings: Findings, looks: Mapping[Name, Look], sprites: Sprites) -> d
     Returns
     -------
     dict
-        The lists of the points are in base64: label, source, sprite and components as little-endian int16, int16,
-        int32 and int16, distances as float32. Components are axis by axis; -32768 stands for none.
+        The lists of the points are in base64: label, source, sprite and distance as little-endian int32 (the last
+        float32), components as int16. Components are axis by axis; -32768 stands for none.
     """
     return {
         **_points(findings.sample, list(looks)),
@@ -88,8 +88,8 @@ def _points(sample: Sample, order: Sequence[Name]) -> dict[str, Any]:
     return {
         "uris": [printable(uri) for uri in sample.points["uri"].to_pylist()],
         "sources": [printable(source) for source in sources],
-        "label": _encoded([at[name] for name in sample.points["label"].to_pylist()], "<i2"),
-        "source": _encoded([of[source] for source in sample.points["source"].to_pylist()], "<i2"),
+        "label": _encoded([at[name] for name in sample.points["label"].to_pylist()], "<i4"),
+        "source": _encoded([of[source] for source in sample.points["source"].to_pylist()], "<i4"),
         "distance": _encoded(_distances(sample.points), "<f4"),
         "components": _encoded(_quantised(components(sample))[0].T, "<i2"),
     }

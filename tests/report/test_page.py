@@ -127,7 +127,7 @@ def test_points_come_back_as_they_were(found: Findings, written: str) -> None:
     for axis, told in enumerate(values["axes"]):
         column = told["low"] + (steps[axis] + 32500.0) * told["step"]
         np.testing.assert_allclose(column, wanted[:, axis], atol=1.01 * told["step"])
-    labels = np.frombuffer(base64.b64decode(values["label"]), "<i2")
+    labels = np.frombuffer(base64.b64decode(values["label"]), "<i4")
     assert [values["labels"][place]["name"] for place in labels] == found.sample.points["label"].to_pylist()
 
 

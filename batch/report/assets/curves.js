@@ -70,12 +70,21 @@ function curveAxes(frame, plot) {
     parts.push(svg("line", { class: value ? "grid" : "base", x1: AROUND.left, x2: frame.width - AROUND.right, y1: frame.y(value), y2: frame.y(value) }));
     parts.push(svg("text", { x: AROUND.left - 7, y: frame.y(value) + 4, "text-anchor": "end" }, plot.yText(value)));
   }
-  const widest = Math.max(...plot.xs.map((x) => plot.xText(x).length)) * 7 + 18;
-  const every = Math.ceil(widest / frame.slot);
-  for (let i = 0; i < plot.xs.length; i += every) {
-    const edge = frame.x(i) - AROUND.left < widest / 2 - 30 ? "start" : frame.width - frame.x(i) < widest / 2 ? "end" : "middle";
-    parts.push(svg("text", { x: edge === "start" ? AROUND.left : frame.x(i), y: frame.height - 8, "text-anchor": edge }, plot.xText(plot.xs[i])));
-  }
+  return [...parts, ...curvePlaces(frame, plot)];
+}
+
+// As many places as have room for their text; those at the edges lean inwards.
+function curvePlaces(frame, plot) {
+  const parts = [];
+  let taken = -Infinity;
+  plot.xs.forEach((x, i) => {
+    const text = plot.xText(x);
+    const half = (text.length * 6.6) / 2;
+    const middle = Math.max(AROUND.left + half - 8, Math.min(frame.width - half, frame.x(i)));
+    if (middle - half < taken + 12) return;
+    taken = middle + half;
+    parts.push(svg("text", { x: middle, y: frame.height - 8, "text-anchor": "middle" }, text));
+  });
   return parts;
 }
 

@@ -89,8 +89,12 @@ function startSections() {
   const watcher = new IntersectionObserver(
     (seen) => {
       for (const { isIntersecting, target } of seen) {
-        if (isIntersecting) links.get(target.id).setAttribute("aria-current", "true");
-        else links.get(target.id).removeAttribute("aria-current");
+        const link = links.get(target.id);
+        if (!isIntersecting) link.removeAttribute("aria-current");
+        else {
+          link.setAttribute("aria-current", "true");
+          link.closest("ul").scrollLeft = link.offsetLeft - 80;
+        }
       }
     },
     { rootMargin: "-30% 0px -69% 0px" },

@@ -10,8 +10,8 @@ async function unpacked(element) {
   const stream = new Blob([bytesOf(element.textContent)]).stream().pipeThrough(new DecompressionStream("gzip"));
   const values = await new Response(stream).json();
   const list = (Kind, text) => new Kind(bytesOf(text).buffer);
-  values.label = list(Int16Array, values.label);
-  values.source = list(Int16Array, values.source);
+  values.label = list(Int32Array, values.label);
+  values.source = list(Int32Array, values.source);
   values.sprite = list(Int32Array, values.sprite);
   values.distance = list(Float32Array, values.distance);
   values.components = columns(list(Int16Array, values.components), values.axes);
