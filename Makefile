@@ -35,8 +35,7 @@ check: $(READY) ## lint, types, import contracts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: $(READY) ## measure the stream against the raw loop, small lakes against large ones, the refit against Spark ML, buckets against folders, what a report finds and costs (minutes; ratios)
-bench: $(READY) ## measure the stream against the raw loop, small lakes against large ones, the refit against Spark ML, buckets against folders; what a status costs (minutes; ratios)
+bench: $(READY) ## measure the stream, the refit, buckets, what a report finds, reports and statuses of large lakes (minutes; ratios)
 	@$(BIN)/python -m tests.bench.throughput
 	@$(BIN)/python -m tests.bench.flat
 	@$(BIN)/python -m tests.bench.refit

@@ -7,11 +7,11 @@ from typing import Any
 import typer
 
 from bootstrap import process
-from bootstrap.commands import asking, backbones, exports, first_steps, legs, models, pictures, seeing
+from bootstrap.commands import asking, backbones, exports, first_steps, legs, models, pictures, reporting, seeing
 
 # Commands of a module without a name of its own stand at the top.
 _GROUPS = {
-    "": (first_steps.app, legs.app, seeing.app, asking.app, pictures.app),
+    "": (first_steps.app, legs.app, seeing.app, reporting.app, asking.app, pictures.app),
     "models": (models.app,),
     "export": (exports.app,),
     "backbone": (backbones.app,),

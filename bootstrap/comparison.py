@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
 
-from batch.algebra.separation import components_for, purity
 from bootstrap.terminal import grid, plain
 from conf.errors import LandingError, Rejected, UsageError
 from conf.lake import Place, open_lake
@@ -244,6 +243,9 @@ def _local(model: Place, folder: Path) -> Path:
 
 
 def _compared(spec: str, featurizer: Featurizer, seen: _Sample, run: Measured, cores: int, price: float) -> Compared:
+    # Here, as SciPy's import would slow every other command.
+    from batch.algebra.separation import components_for, purity
+
     finite = np.asarray(np.isfinite(run.vectors).all(axis=1))
     vectors = run.vectors[finite]
     labels = [label for label, usable in zip(seen.labels, finite.tolist(), strict=True) if usable]

@@ -63,6 +63,10 @@ class Thumbnails:
         sentence = f"{self.missing.total():,} of {total:,} thumbnails are missing ({reasons})"
         return f"{sentence}: {self.fault}" if self.fault else sentence
 
+    def merged(self, other: "Thumbnails") -> "Thumbnails":
+        """Return these and those of other pictures together."""
+        return Thumbnails({**self.pictures, **other.pictures}, self.missing + other.missing, self.fault or other.fault)
+
 
 def thumbnails(settings: Settings, pictures: Sequence[Wanted], side: int = SIDE, say: Say = silent) -> Thumbnails:
     """Read and decode versions of pictures, in processes of their own, side by side over the cores.

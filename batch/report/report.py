@@ -15,9 +15,9 @@ from batch.algebra import solvers
 from batch.algebra.moments import Moments
 from batch.model import Model
 from batch.report import duplicates, history, pictures
-from batch.report.census import READING
 from batch.report.duplicates import Exact
 from batch.report.findings import Findings, Interval, Refitted, Rejected
+from batch.report.first_reading import READING
 from batch.report.labelling import Labels
 from batch.report.pictures import Links, Thumbnails
 from batch.report.resemblance import Near

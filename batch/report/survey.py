@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from batch.algebra.discriminant import Discriminant, LabelScatter, Likeness, places_of
 from batch.algebra.vectors import lists, vectors
 from batch.report import sampling
-from batch.report.census import Census, Read, census
 from batch.report.findings import POINTS, Label, Name, Sample, Stray
+from batch.report.first_reading import FirstReading, Read, first_reading
 from batch.report.labelling import Labels, relabelled
 from batch.report.leaders import Leaders
 from conf.saying import Say, silent
@@ -89,7 +89,7 @@ def survey(
     strays
         How many are told at most.
     """
-    counted = census(read, width, labels, say, most)
+    counted = first_reading(read, width, labels, say, most)
     scatter = LabelScatter.empty(counted.names, width)
     for block in _blocks(read, width, counted, labels, "finding the centre of each label", say):
         scatter = scatter.merged(LabelScatter.of(counted.names, block.places, block.values))
@@ -117,7 +117,9 @@ class _Block:
     values: NDArray[np.float32]
 
 
-def _blocks(read: Read, width: int, counted: Census, labels: Labels | None, text: str, say: Say) -> Iterator[_Block]:
+def _blocks(
+    read: Read, width: int, counted: FirstReading, labels: Labels | None, text: str, say: Say
+) -> Iterator[_Block]:
     done = 0
     for batch in relabelled(iter(read(("uri", "label", "source", "components"))), labels):
         for start in range(0, batch.num_rows, _BLOCK_ROWS):
@@ -133,10 +135,10 @@ def _blocks(read: Read, width: int, counted: Census, labels: Labels | None, text
 class _Look:
     """The last reading: gathers what lies oddly, and what is drawn."""
 
-    def __init__(self, counted: Census, scatter: LabelScatter, strays: int) -> None:
+    def __init__(self, counted: FirstReading, scatter: LabelScatter, strays: int) -> None:
         self.points: list[pa.Table] = []
         self.drawn: list[NDArray[np.float32]] = []
-        self._census, self._scatter = counted, scatter
+        self._counted, self._scatter = counted, scatter
         self._discriminant = Discriminant(scatter) if counted.names else None
         self._outliers = Leaders(len(counted.names), OUTLIERS, _ODD)
         self._strays = Leaders(1, strays, pa.schema([*_ODD, ("own", pa.int64())]))
@@ -160,7 +162,7 @@ class _Look:
         return (places >= 0) & ~self._scatter.unnamed[places]
 
     def _draw(self, block: _Block, likeness: Likeness) -> None:
-        chosen = self._census.chosen(block.places, block.rows["uri"])
+        chosen = self._counted.chosen(block.places, block.rows["uri"])
         distances = pa.array(likeness.distance.astype(np.float32), mask=~self._labelled(block.places))
         columns = {
             **{name: block.rows[name] for name in ("uri", "label", "source")},

@@ -7,7 +7,7 @@ import typer
 
 from bootstrap import comparison, live, terminal
 from bootstrap.commands.asking import OUTSIDE, ask
-from bootstrap.commands.group import AS_JSON, group
+from bootstrap.commands.group import AS_JSON, MEANT, group
 from bootstrap.options import takes
 from conf.lake import create_lake, open_lake
 from conf.settings import Resolved
@@ -71,7 +71,7 @@ def backbone_compare(
 @takes("lake", *OUTSIDE)
 def backbone_drop(
     resolved: Resolved,
-    featurizer: Annotated[str, typer.Argument(help="Its id, or the beginning of it.", metavar="FEATURIZER")],
+    featurizer: Annotated[str, typer.Argument(help=f"{MEANT}.", metavar="FEATURIZER")],
     as_json: Annotated[bool, AS_JSON] = False,
 ) -> None:
     """Remove a featurizer from a lake: its rows, its checkpoint and its compiled backbone."""

@@ -6,7 +6,7 @@ import typer
 
 import verger
 from bootstrap import live, terminal
-from bootstrap.commands.group import OUT, group
+from bootstrap.commands.group import MEANT, OUT, group
 from bootstrap.options import takes
 from conf.errors import UsageError
 from conf.featurizers import chosen
@@ -48,9 +48,7 @@ def export_components(
 def export_model(
     resolved: Resolved,
     out: Annotated[str, OUT],
-    model: Annotated[
-        str, typer.Option(help="Its id, or the beginning of it; by default the published one.", metavar="MODEL")
-    ] = "",
+    model: Annotated[str, typer.Option(help=f"{MEANT}; by default the published one.", metavar="MODEL")] = "",
     form: Annotated[
         str,
         typer.Option("--format", help="npz (NumPy), or mllib (a pyspark.ml pipeline).", metavar="npz|mllib"),

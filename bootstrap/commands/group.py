@@ -2,6 +2,7 @@
 
 import typer
 
+MEANT = "Its id, or the beginning of it"
 REASON = typer.Option(help="Only this reason.", metavar="REASON")
 PREFIX = typer.Option(help="Only pictures whose path or URI begins so; end it with a slash for a folder.")
 OUT = typer.Option("--out", help="The file to write, as a path or file:// URI.", metavar="FILE")

@@ -6,14 +6,14 @@ import typer
 
 import verger
 from bootstrap import feature_space, live
-from bootstrap.commands.group import AS_JSON, group
+from bootstrap.commands.group import AS_JSON, MEANT, group
 from bootstrap.options import takes
 from conf.featurizers import chosen
 from conf.lake import open_lake
 from conf.settings import Resolved
 
 app = group("What the refits have made.")
-MODEL = typer.Argument(help="Its id, or the beginning of it.", metavar="MODEL")
+MODEL = typer.Argument(help=f"{MEANT}.", metavar="MODEL")
 
 
 @app.command("list")
@@ -27,9 +27,7 @@ def models_list(resolved: Resolved, as_json: Annotated[bool, AS_JSON] = False) -
 @takes("lake", "featurizer")
 def models_show(
     resolved: Resolved,
-    model: Annotated[
-        str, typer.Argument(help="Its id, or the beginning of it; by default the published one.", metavar="[MODEL]")
-    ] = "",
+    model: Annotated[str, typer.Argument(help=f"{MEANT}; by default the published one.", metavar="MODEL")] = "",
     as_json: Annotated[bool, AS_JSON] = False,
 ) -> None:
     """Show a model: explained variance, drift since the one before it, run card."""

@@ -51,9 +51,7 @@ def rejects_retry(
 @takes("lake", *OUTSIDE)
 def forget(
     resolved: Resolved,
-    pictures: Annotated[
-        list[str] | None, typer.Argument(help="Paths or URIs of pictures.", metavar="[PICTURE]...")
-    ] = None,
+    pictures: Annotated[list[str] | None, typer.Argument(help="Paths or URIs of pictures.", metavar="PICTURE")] = None,
     prefix: Annotated[str, PREFIX] = "",
     recall: Annotated[bool, typer.Option("--recall", help="Let forgotten pictures arrive again.")] = False,
     as_json: Annotated[bool, AS_JSON] = False,

@@ -9,9 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from batch.algebra.vectors import lists
-from batch.report import census
-from batch.report.census import Read
+from batch.report import first_reading
 from batch.report.findings import POINTS, Label
+from batch.report.first_reading import Read
 from batch.report.survey import Survey, survey
 
 Floats = NDArray[np.float32]
@@ -102,7 +102,7 @@ class TestLabels:
 
     def test_more_labels_than_there_is_room_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The largest are told, and how many are not; pictures of the others are drawn, without a distance."""
-        monkeypatch.setattr(census, "most_labels", lambda width: 2)
+        monkeypatch.setattr(first_reading, "most_labels", lambda width: 2)
         rows = clusters({"plum": 9, "fig": 3, "apple": 7, "quince": 2})
         found = rows.survey()
         assert [each.name for each in found.labels] == ["apple", "plum"]

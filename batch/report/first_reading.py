@@ -26,7 +26,7 @@ Read = Callable[[Sequence[str]], Iterable[pa.RecordBatch]]
 
 
 @dataclass(frozen=True, eq=False)
-class Census:
+class FirstReading:
     """What is known before any vector is read.
 
     Attributes
@@ -68,7 +68,7 @@ class Census:
         return self.draw.of(_strata(places, self.names), sampling.hashes_of(uris.to_pylist()))
 
 
-def census(read: Read, width: int, labels: Labels | None, say: Say, most: int) -> Census:
+def first_reading(read: Read, width: int, labels: Labels | None, say: Say, most: int) -> FirstReading:
     """Count labels, and settle which pictures are drawn. What is held is 12 bytes a picture.
 
     Parameters
@@ -91,7 +91,7 @@ def census(read: Read, width: int, labels: Labels | None, say: Say, most: int) -
     order = {name: place for place, name in enumerate(names)}
     places = np.array([order.get(name, -1) for name in seen.numbers], np.int64)[np.concatenate(seen.codes)]
     draw = sampling.draw(_strata(places, names), np.concatenate(seen.hashes), most)
-    return Census(len(places), seen.provisional, names, len(seen.numbers) - len(names), draw)
+    return FirstReading(len(places), seen.provisional, names, len(seen.numbers) - len(names), draw)
 
 
 class _Seen:

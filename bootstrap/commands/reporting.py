@@ -1,0 +1,141 @@
+"""`verger report`: a feature space as one page, and as charts."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import typer
+
+from batch.view import SCHEMA, view
+from bootstrap import live, terminal
+from bootstrap.commands.group import group
+from bootstrap.options import takes
+from conf import access, presigning
+from conf.access import Whose
+from conf.errors import StorageError
+from conf.featurizers import chosen
+from conf.files import write_atomically
+from conf.lake import LakePaths, open_lake
+from conf.saying import Say
+from conf.settings import Resolved, Settings
+from conf.uris import FILE_SCHEME, folder_of
+from streaming import thumbnails
+from streaming.thumbnails import Thumbnails
+
+if TYPE_CHECKING:
+    from batch.report.findings import Findings
+    from batch.report.resemblance import Thumbnail
+
+app = group()
+_PAGE = "report.html"
+# A presigned URL has 400 bytes, of which little can be packed: with as many as there are thumbnails a page stays light.
+_MOST_SIGNED = 6_000
+
+
+@app.command()
+@takes(
+    "lake", "featurizer", "labels", "landing", "landing_access", "pixel_limit", "byte_limit", "decode_seconds", "cores"
+)
+def report(
+    resolved: Resolved,
+    out: Annotated[str, typer.Option("--out", help="The folder for the page and the charts.", metavar="FOLDER")],
+    presign: Annotated[
+        str,
+        typer.Option(
+            help="Link pictures of a bucket by presigned URLs that hold so long: 12h, 1d, 7d at most.", metavar="TIME"
+        ),
+    ] = "",
+    pictures: Annotated[
+        bool, typer.Option("--thumbnails/--no-thumbnails", help="Read the pictures and show them small.")
+    ] = True,
+) -> None:
+    """Write a page to walk through the feature space, with what is odd in it, and its charts. Starts no JVM."""
+    settings, folder = resolved.settings, folder_of(out, "out")
+    seconds = presigning.duration(presign, "presign") if presign else 0
+    with live.live() as show:
+        said = _Said()
+        written = _report(settings, folder, pictures, _links(settings, seconds, said), said, show.say)
+    for note in said.notes():
+        terminal.plain(note)
+    page, *charts = written
+    terminal.plain(f"{page} ({page.stat().st_size / 1e6:.1f} MB) and {len(charts)} charts beside it")
+
+
+@dataclass
+class _Said:
+    """What is to be said when the report is written."""
+
+    sentences: list[str] = field(default_factory=list)
+    small: Thumbnails = field(default_factory=lambda: Thumbnails({}))
+
+    def notes(self) -> list[str]:
+        """Return the sentences, that on missing thumbnails first."""
+        return [each for each in (self.small.note, *self.sentences) if each]
+
+
+def _report(
+    settings: Settings, folder: Path, pictures: bool, links: Callable[..., Mapping[str, str]], said: _Said, say: Say
+) -> list[Path]:
+    # Here, as Matplotlib's and SciPy's imports would slow every other command.
+    from batch import own_labels
+    from batch.report.report import findings
+
+    lake = open_lake(settings.lake)
+    featurizer = chosen(lake, settings.featurizer)
+    own = own_labels.load(settings.labels) if settings.labels else None
+    reading = _thumbnails(lake, featurizer, settings, said) if pictures else None
+    found = findings(lake, featurizer, labels=own, thumbnails=reading, links=links, say=say)
+    if found.sample.rule:
+        said.sentences.append(found.sample.rule)
+    return _written(found, folder, say)
+
+
+def _written(found: "Findings", folder: Path, say: Say) -> list[Path]:
+    from batch.report.charts import charts
+    from batch.report.page import page
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        say("writing the page")
+        write_atomically(folder / _PAGE, page(found).encode())
+        say("drawing charts")
+        return [folder / _PAGE, *charts(found, folder)]
+    except OSError as error:
+        raise StorageError(f"--out {folder}: {error.strerror or error}: give a folder that can be written") from error
+
+
+def _thumbnails(
+    lake: LakePaths, featurizer: str, settings: Settings, said: _Said
+) -> Callable[[Sequence[str], Say], Mapping[str, "Thumbnail"]]:
+    """Return what reads pictures as they arrived, small."""
+    settings = replace(settings, landing=settings.landing or thumbnails.landing_of(lake))
+
+    def read(uris: Sequence[str], say: Say) -> Mapping[str, "Thumbnail"]:
+        wanted = pa.array(uris, pa.string())
+        batches = view(lake, featurizer).batches(("uri", "e_tag"))
+        versions = pa.Table.from_batches(
+            [batch.filter(pc.is_in(batch.column("uri"), value_set=wanted)) for batch in batches],
+            pa.schema([SCHEMA.field(name) for name in ("uri", "e_tag")]),
+        )
+        small = thumbnails.thumbnails(settings, thumbnails.wanted(lake, versions), say=say)
+        said.small = said.small.merged(small)
+        return small.pictures
+
+    return read
+
+
+def _links(settings: Settings, seconds: int, said: _Said) -> Callable[[Sequence[str]], Mapping[str, str]]:
+    """Return what gives where a browser finds pictures: files where they lie, objects by URLs where these are asked."""
+
+    def find(uris: Sequence[str]) -> Mapping[str, str]:
+        if not seconds:
+            return {uri: uri for uri in uris if uri.startswith(FILE_SCHEME)}
+        way = replace(access.current(), whose=cast(Whose, settings.landing_access))
+        links = presigning.presign(uris[:_MOST_SIGNED], seconds, way)
+        said.sentences += links.notes
+        return links.urls
+
+    return find
