@@ -287,6 +287,8 @@ class Findings:
         By uri, RGB of uint8, shape (side, side, 3); pictures that could not be read are left out.
     links : mapping of str to str
         By uri, where a browser finds the picture: a presigned URL, or its file.
+    suspected : int
+        How many strays there are in all.
     labels_beyond : int
         How many smaller labels there are beside `labels`, where there are more than a thousand: nothing is told of
         them, and their pictures have no distance.
@@ -314,3 +316,4 @@ class Findings:
     thumbnails: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
     links: Mapping[str, str] = field(default_factory=dict)
     labels_beyond: int = 0
+    suspected: int = 0

@@ -107,6 +107,7 @@ def findings(
         thumbnails=had,
         links=links(list(dict.fromkeys(linked))) if links else {},
         labels_beyond=look.beyond,
+        suspected=look.suspected,
     )
 
 

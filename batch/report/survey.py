@@ -52,6 +52,8 @@ class Survey:
         How many smaller labels there are, of which nothing is told.
     strays : tuple of Stray
         The most suspicious first.
+    suspected : int
+        How many there are in all.
     sample : Sample
     drawn : ndarray of float32, shape (m, k)
         The components of its points, all of them.
@@ -62,6 +64,7 @@ class Survey:
     labels: tuple[Label, ...]
     beyond: int
     strays: tuple[Stray, ...]
+    suspected: int
     sample: Sample
     drawn: NDArray[np.float32]
 
@@ -103,6 +106,7 @@ def survey(
         look.labels(),
         counted.beyond,
         look.found_strays(),
+        look.suspected,
         Sample(counted.n, points, counted.rule),
         np.concatenate([np.zeros((0, width), np.float32), *look.drawn]),
     )
@@ -138,6 +142,7 @@ class _Look:
     def __init__(self, counted: FirstReading, scatter: LabelScatter, strays: int) -> None:
         self.points: list[pa.Table] = []
         self.drawn: list[NDArray[np.float32]] = []
+        self.suspected = 0
         self._counted, self._scatter = counted, scatter
         self._discriminant = Discriminant(scatter) if counted.names else None
         self._outliers = Leaders(len(counted.names), OUTLIERS, _ODD)
@@ -149,6 +154,7 @@ class _Look:
         likeness = self._discriminant.likeness(block.places, block.values)
         rows = _odd(block, likeness)
         suspected = likeness.suspicion > 0
+        self.suspected += int(suspected.sum())
         self._strays.add(
             np.zeros(int(suspected.sum()), np.int64),
             likeness.suspicion[suspected],

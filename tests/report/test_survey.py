@@ -134,7 +134,9 @@ class TestStrays:
         rows = clusters({"plum": 300, "apple": 300})
         for row in range(20):
             rows.labels[row] = "apple"
-        assert [each.label for each in rows.survey(strays=4).strays] == ["apple"] * 4
+        few = rows.survey(strays=4)
+        assert [each.label for each in few.strays] == ["apple"] * 4
+        assert few.suspected == len(rows.survey().strays)
 
     def test_none_where_all_is_well(self) -> None:
         """A picture that is more like its own is no stray, and one without a label has none to stray from."""
