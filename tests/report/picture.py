@@ -8,7 +8,7 @@ from PIL import Image
 
 from tests.report.browser import chromium
 
-_VIEW = {"width": 1280, "height": 1180}
+_WIDTH, _HEIGHT = 1280, 1180
 # Twice as fine as it is shown, then half as large: letters stay sharp in a JPEG.
 _SCALE = 2
 
@@ -16,12 +16,14 @@ _SCALE = 2
 def take(page: Path, picture: Path) -> None:
     """Open a report, bring one label out, point at one of its pictures, and keep what is seen."""
     with chromium() as browser:
-        context = browser.new_context(viewport=_VIEW, device_scale_factor=_SCALE, color_scheme="light")
+        context = browser.new_context(
+            viewport={"width": _WIDTH, "height": _HEIGHT}, device_scale_factor=_SCALE, color_scheme="light"
+        )
         shown = context.new_page()
         shown.goto(page.resolve().as_uri())
         shown.wait_for_timeout(1000)
         image = Image.open(io.BytesIO(shown.screenshot())).convert("RGB")
-    image.resize((_VIEW["width"], _VIEW["height"]), Image.Resampling.LANCZOS).save(picture, quality=82)
+    image.resize((_WIDTH, _HEIGHT), Image.Resampling.LANCZOS).save(picture, quality=82)
 
 
 if __name__ == "__main__":
