@@ -30,6 +30,7 @@ function startSpace(values) {
   listen(scatter, card, panel);
   new ResizeObserver(() => resized(scatter)).observe(scatter.canvas);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => recoloured(scatter));
+  matchMedia("print").addEventListener("change", () => recoloured(scatter));
   changed(scatter);
   resized(scatter);
   return { scatter, panel };

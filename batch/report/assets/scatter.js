@@ -67,9 +67,10 @@ function resized(scatter) {
   drawn(scatter);
 }
 
+// At once, as a page that is printed waits for no frame.
 function recoloured(scatter) {
   scatter.ink = inks();
-  scatter.again();
+  drawn(scatter);
 }
 
 function drawn(scatter) {
