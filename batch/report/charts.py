@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib import dates, rc_context
+from matplotlib import dates, font_manager, rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
 _INK, _QUIET, _LINE = "#1b1f24", "#5c6470", "#e2e3e0"
 _ONE, _TWO = "#0b5fa5", "#b34700"
 _MARKERS = dict(zip(palette.SHAPES, "os^DvP", strict=True))
+_FALLBACKS = ("Noto Sans CJK SC", "Noto Sans CJK JP", "PingFang SC", "Microsoft YaHei", "Noto Sans Devanagari")
 _STYLE = {
     "font.size": 15,
-    "font.family": "sans-serif",
     "text.color": _INK,
     "text.parse_math": False,
     "axes.edgecolor": _LINE,
@@ -79,7 +80,9 @@ def charts(findings: Findings, folder: Path) -> tuple[Path, ...]:
 
 
 def _drawn(findings: Findings, draw: Callable[[Findings, Figure], None], path: Path) -> Path:
-    with rc_context(_STYLE):  # type: ignore[arg-type]
+    with rc_context({**_STYLE, "font.family": _fonts()}), warnings.catch_warnings():  # type: ignore[dict-item]
+        # A name in a script that no font here has is drawn as boxes.
+        warnings.filterwarnings("ignore", "Glyph .* missing")
         figure = Figure(figsize=_SIZE, dpi=_DPI, layout="constrained")
         FigureCanvasAgg(figure)
         draw(findings, figure)
@@ -87,6 +90,12 @@ def _drawn(findings: Findings, draw: Callable[[Findings, Figure], None], path: P
         figure.get_layout_engine().set(rect=(0.006, 0.03, 0.988, 0.96))  # type: ignore[union-attr, call-arg]
         figure.savefig(path)
     return path
+
+
+def _fonts() -> list[str]:
+    """Return those fonts of this machine that together know most scripts, matplotlib's own one first."""
+    known = set(font_manager.get_font_names())
+    return ["DejaVu Sans", *(name for name in _FALLBACKS if name in known)]
 
 
 def _origin(findings: Findings) -> str:

@@ -137,7 +137,13 @@ def portrait(
 def hostile() -> Findings:
     """Return findings whose names try to be more than names."""
     found = portrait(40, drawn=12, k=6)
-    renamed = {"Apple Red": SCRIPT, "Banana": TURNED, "Cherry": "</script>\u2028\x1b[2J", "Kiwi": '" onclick="x'}
+    renamed = {
+        "Apple Red": SCRIPT,
+        "Banana": TURNED,
+        "Cherry": "</script>\u2028\x1b[2J",
+        "Kiwi": '" onclick="x',
+        "Plum": "苹果 $x$",
+    }
     labels = tuple(replace(each, name=renamed.get(each.name or "", each.name)) for each in found.labels)
     points = found.sample.points.to_pylist()
     for each in points:

@@ -98,6 +98,16 @@ def test_the_head_says_what_the_report_is_of(found: Findings, written: str) -> N
     assert "A sample: 300 of 9,000 pictures are drawn. Drawn by chance." in seen(page(drawn))
 
 
+def test_what_is_not_shown_is_counted(found: Findings) -> None:
+    """Further copies of a picture, and labels too small to be told of."""
+    copies = tuple(replace(group, more=40) for group in found.duplicates.copies)
+    text = seen(page(replace(found, duplicates=replace(found.duplicates, copies=copies), labels_beyond=12)))
+    assert f"{len(copies[0].uris) + 40} ×" in text
+    assert "and 40 more" in text
+    assert "25 labels" in text
+    assert "12 smaller labels are left out" in text
+
+
 def test_names_are_escaped_and_what_cannot_be_seen_is_spelled_out() -> None:
     """In the HTML as in the data; the page's own program is the only one."""
     written = page(hostile())

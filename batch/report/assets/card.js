@@ -55,7 +55,7 @@ function filledDistance(distance, spread) {
   const known = Number.isFinite(distance);
   const usual = known && spread ? distance / spread : null;
   const more = usual === null ? "" : `, ${usual.toFixed(1)} × its spread of ${measured(spread)}`;
-  $("point-distance").textContent = known ? `${measured(distance)} from the centre of its label${more}` : "No distance: it has no label.";
+  $("point-distance").textContent = known ? `${measured(distance)} from the centre of its label${more}` : "No distance: nothing is known of its label.";
   $("point-gauge").hidden = usual === null;
   $("point-gauge").classList.toggle("far", usual > 2);
   $("point-gauge").firstElementChild.style.width = `${Math.min(100, (usual ?? 0) * 33.3)}%`;
