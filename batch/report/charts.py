@@ -21,6 +21,7 @@ from conf.printable import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.transforms import Bbox
 
 _INK, _QUIET, _LINE = "#1b1f24", "#5c6470", "#e2e3e0"
 _ONE, _TWO = "#0b5fa5", "#b34700"
@@ -44,6 +45,8 @@ _STYLE = {
     "ytick.color": _QUIET,
     "legend.frameon": False,
 }
+# Pixels by which a name may leave its middle, and those that are free around it.
+_LIFTS, _APART = (0, 28, -28, 56, -56, 84, -84), 3
 _PERCENT = FuncFormatter(lambda value, _: f"{round(100 * value, 1):g} %")
 _SPAN = FuncFormatter(lambda value, _: wording.span(value) if value else "0")
 # Seconds between the lines of a chart, so that they fall on whole minutes and hours.
@@ -158,7 +161,7 @@ def _titled(findings: Findings, axes: Axes, points: NDArray[np.float64]) -> None
 def _named(axes: Axes, names: Sequence[Name], points: NDArray[np.float64], labels: NDArray[np.int64]) -> None:
     """Write names at the middle of their points, the greatest label first, each where it covers no other."""
     axes.figure.canvas.draw()
-    taken: list[tuple[float, float, float, float]] = []
+    taken: list[Bbox] = []
     counts = np.bincount(labels, minlength=len(names))
     for place in np.argsort(-counts, kind="stable")[:_NAMED]:
         if names[place] is None or not counts[place]:
@@ -167,17 +170,18 @@ def _named(axes: Axes, names: Sequence[Name], points: NDArray[np.float64], label
         _placed(axes, _short(names[place]), middle, taken)
 
 
-def _placed(axes: Axes, name: str, middle: NDArray[np.float64], taken: list[tuple[float, float, float, float]]) -> None:
-    wide, high = 5.6 * len(name) + 8, 14.0
-    for lift in (0, 1, -1, 2, -2, 3, -3):
-        x, y = float(middle[0]), float(middle[1]) + lift * 2 * high
-        box = (x - wide, y - high, x + wide, y + high)
-        if all(box[0] > b[2] or box[2] < b[0] or box[1] > b[3] or box[3] < b[1] for b in taken):
+def _placed(axes: Axes, name: str, middle: NDArray[np.float64], taken: list[Bbox]) -> None:
+    """Write a name where there is room for it near its middle; leave it out where there is none."""
+    halo = [withStroke(linewidth=4, foreground="white")]
+    text = axes.text(0, 0, name, ha="center", va="center", fontsize=15, fontweight="bold", path_effects=halo)
+    for lift in _LIFTS:
+        left, top = axes.transData.inverted().transform((middle[0], middle[1] + lift)).tolist()
+        text.set_position((left, top))
+        box = text.get_window_extent().padded(_APART)
+        if not any(box.overlaps(other) for other in taken):
             taken.append(box)
-            left, top = axes.transData.inverted().transform((x, y))
-            halo = [withStroke(linewidth=4, foreground="white")]
-            axes.text(left, top, name, ha="center", va="center", fontsize=15, fontweight="bold", path_effects=halo)
             return
+    text.remove()
 
 
 def _scree(findings: Findings, figure: Figure) -> None:

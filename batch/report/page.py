@@ -114,7 +114,6 @@ def _figures(findings: Findings) -> dict[str, Any]:
         "labels": sum(label.name is not None for label in findings.labels),
         "loose": sum(label.n for label in findings.labels if label.name is None),
         "rejected": sum(each.count for each in findings.rejected),
-        "suspicious": sum(stray.suspicion > 0 for stray in findings.strays),
     }
 
 

@@ -124,6 +124,7 @@ def portrait(
         labels=_labels(seen),
         labelled_by="",
         strays=_strays(seen, 30),
+        suspected=34,
         sample=_sample(seen, of or n),
         duplicates=_duplicates(seen),
         rejected=REJECTED,

@@ -78,7 +78,7 @@ def test_what_was_not_found_is_said_in_a_sentence() -> None:
         "There is nothing to draw: the view has no pictures.",
         "The model tells of no variance.",
         "No picture has a label.",
-        "No picture lies suspiciously far from its label.",
+        "No picture is more like another label than its own.",
         "No picture is there twice.",
         "Nothing was rejected.",
         "There has been no refit.",
