@@ -47,8 +47,12 @@ class OwnLabels:
 
     def of(self, uris: pa.Array | pa.ChunkedArray) -> pa.Array:
         """Return the label of each uri as strings, null where the file has none for it."""
-        places = pc.index_in(uris, value_set=self.uris)
-        found = self.labels.take(places.combine_chunks() if isinstance(places, pa.ChunkedArray) else places)
+        # Of these few a table is made, and not of all that the file has.
+        asked = pc.is_in(self.uris, value_set=uris)
+        places = pc.index_in(uris, value_set=self.uris.filter(asked))
+        found = self.labels.filter(asked).take(
+            places.combine_chunks() if isinstance(places, pa.ChunkedArray) else places
+        )
         return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
 
 
@@ -74,7 +78,7 @@ def load(place: str) -> OwnLabels:
         It cannot be read.
     """
     table = _texts(place, _table(place, _bytes(place)))
-    missing = table["uri"].null_count + pc.sum(pc.equal(table["uri"], "")).as_py()
+    missing = table["uri"].null_count + (pc.sum(pc.equal(table["uri"], "")).as_py() or 0)
     if missing:
         raise _wrong(place, f"{missing:,} of {table.num_rows:,} rows have no uri: give each the picture's path or URI")
     table = table.filter(pc.not_equal(table["label"], ""))
@@ -154,13 +158,18 @@ def _check_columns(place: str, names: Sequence[str]) -> None:
 def _texts(place: str, table: pa.Table) -> pa.Table:
     """Return both columns as strings; a null label as an empty one."""
     try:
-        columns = {name: pc.cast(table[name], pa.string()) for name in _COLUMNS}
+        columns = {name: pc.cast(_numbered(table[name]), pa.string()) for name in _COLUMNS}
     except pa.ArrowException as error:
         kinds = " and ".join(f"{name} of {table[name].type}" for name in _COLUMNS)
         raise _wrong(place, f"has {kinds}, which are no texts: {first_line(error)}") from error
     if not table.num_rows:
         raise _wrong(place, "has no rows below its head: give each picture one")
     return pa.table({"uri": columns["uri"], "label": pc.fill_null(columns["label"], "")})
+
+
+def _numbered(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column in which what is no number is null, as pandas writes a label that is missing."""
+    return pc.if_else(pc.is_nan(column), None, column) if pa.types.is_floating(column.type) else column
 
 
 def _spelled(place: str, uris: pa.Array) -> pa.Array:

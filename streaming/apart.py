@@ -64,7 +64,7 @@ def decoded(pictures: Sequence[Wanted], reading: Reading, cores: int) -> Iterato
     """
     shares = [share for place in range(cores) if (share := pictures[place::cores])]
     finished: Queue[_Said] = Queue(_FINISHED * cores)
-    ended = Event()
+    ended, fetchers = Event(), list[Fetcher]()
 
     def put(said: _Said) -> None:
         while not ended.is_set():
@@ -75,10 +75,12 @@ def decoded(pictures: Sequence[Wanted], reading: Reading, cores: int) -> Iterato
     with ThreadPoolExecutor(max(1, len(shares)), "decode") as threads:
         try:
             for share in shares:
-                threads.submit(_share, share, reading, put, ended)
+                threads.submit(_share, share, reading, put, ended, fetchers)
             yield from _taken(finished, len(shares))
         finally:
             ended.set()
+            for each in fetchers:
+                each.give_up()
 
 
 def _taken(finished: "Queue[_Said]", shares: int) -> Iterator[Decoded]:
@@ -92,14 +94,21 @@ def _taken(finished: "Queue[_Said]", shares: int) -> Iterator[Decoded]:
             yield said
 
 
-def _share(pictures: Sequence[Wanted], reading: Reading, put: Callable[[_Said], None], ended: Event) -> None:
-    """Put the pictures of one core, then None; or what went wrong."""
+def _share(
+    pictures: Sequence[Wanted],
+    reading: Reading,
+    put: Callable[[_Said], None],
+    ended: Event,
+    fetchers: list[Fetcher],
+) -> None:
+    """Put the pictures of one core, then None; or what went wrong. Whoever sets `ended` then ends the fetchers."""
     try:
         with (
             IsolatedDecoder(reading.decode, reading.decode_seconds, room_for(reading.pixel_limit)) as decoder,
             Fetcher(reading.storage, reading.byte_limit, bytes_ahead=_BYTES_AHEAD) as fetcher,
         ):
-            for wanted, content in fetcher.fetched(pictures):
+            fetchers.append(fetcher)
+            for wanted, content in fetcher.fetched(() if ended.is_set() else pictures):
                 if ended.is_set():
                     return
                 put((wanted, _all_decoded(content, reading, decoder)))

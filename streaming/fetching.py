@@ -78,9 +78,13 @@ class Fetcher:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Give up what is still on its way; requests that were sent are waited for, waits between tries are not."""
-        self._ended.set()
+        self.give_up()
         if self._threads:
             self._threads.shutdown(cancel_futures=True)
+
+    def give_up(self) -> None:
+        """End waits between tries, from any thread: nobody wants the pictures any more."""
+        self._ended.set()
 
     def fetched(self, pictures: Iterable[Wanted]) -> Iterator[tuple[Wanted, bytes | Rejected]]:
         """Yield each picture with its bytes, or with what makes it a rejection, in order.

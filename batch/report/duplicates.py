@@ -67,10 +67,11 @@ def exact(parts: Sequence[Part], labels: Labels | None = None, say: Say = silent
     again = _repeated(np.concatenate(hashes))
     found = [_GROUPED.empty_table()]
     if len(again):
-        for batch in relabelled(_rows(parts, _COLUMNS), labels):
+        for batch in _rows(parts, _COLUMNS):
             mine = batch.filter(pa.array(np.isin(_hashes(batch.column("sha256")), again)))
             found.append(pa.Table.from_batches([mine]).select(_GROUPED.names).cast(_GROUPED))
-    return _grouped(pa.concat_tables(found))
+    rows = pa.concat_tables(found)
+    return _grouped(relabelled(rows, labels) if labels else rows)
 
 
 def near(points: pa.Table, values: NDArray[np.float32], spare: pa.Array) -> Near:
@@ -94,8 +95,7 @@ def uris_of(points: pa.Table, pairs: Near, most: int) -> list[str]:
     """Return the pictures of the nearest pairs whose thumbnails are to be compared, `most` at most."""
     uris = points["uri"].to_pylist()
     both = np.stack([pairs.first, pairs.second], axis=1).reshape(-1).tolist()
-    # An odd one out would be compared with nothing.
-    return [uris[place] for place in dict.fromkeys(both)][: most - most % 2]
+    return [uris[place] for place in dict.fromkeys(both)][:most]
 
 
 def duplicates(exact: Exact, points: pa.Table, pairs: Near, thumbnails: Mapping[str, Thumbnail]) -> Duplicates:

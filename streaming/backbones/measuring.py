@@ -4,10 +4,11 @@ import os
 import statistics
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,16 +91,25 @@ def _seconds(runtime: Runtime, pixels: NDArray[np.uint8]) -> float:
 
 def _fill(vectors: Vectors, pixels: NDArray[np.uint8], runtimes: Sequence[Runtime], text: str, say: Say) -> None:
     """Give each runtime a share of the pictures, on its thread: LiteRT lets the others go on while it computes."""
-    done = [0] * len(runtimes)
+    done, ended = [0] * len(runtimes), Event()
 
     def share(at: int) -> None:
         for place in range(at, len(vectors), len(runtimes)):
+            if ended.is_set():
+                return
             vectors[place] = runtimes[at](pixels[place])
             done[at] += 1
 
     with ThreadPoolExecutor(len(runtimes), "run") as threads:
         running = [threads.submit(share, at) for at in range(len(runtimes))]
-        while wait(running, _TELL_SECONDS).not_done:
-            say(text, sum(done), len(vectors))
+        try:
+            while wait(running, _TELL_SECONDS, FIRST_EXCEPTION).not_done and not any(map(_failed, running)):
+                say(text, sum(done), len(vectors))
+        finally:
+            ended.set()
     for each in running:
         each.result()
+
+
+def _failed(running: Future[None]) -> bool:
+    return running.done() and running.exception() is not None
