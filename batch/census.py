@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -17,17 +17,16 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from batch.rows.parts import PartGone, read_column
+from conf import featurizers
 from conf.tables import files_of, open_table
 
 _READERS = 16
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # A file goes while it is read where a takedown is being made good: the log then names others.
 _TRIES = 3
 # Spark cuts texts in its statistics: two long ones may begin alike.
 _WHOLE_BELOW = 32
 _FACTS = {
     "path": "path",
-    "modification_time": "written",
     "num_records": "rows",
     "null_count.rejection": "unrejected",
     "min.rejection": "first",
@@ -158,7 +157,6 @@ class _File:
 
     featurizer: str
     path: str
-    written: int
     rows: int | None = None
     unrejected: int | None = None
     first: str | None = None
@@ -175,21 +173,14 @@ class _Count:
     rejections: Mapping[str, int]
     latest: datetime | None
 
-    @property
-    def age(self) -> tuple[datetime, int]:
-        """By which featurizers are ordered: takedowns and compaction write files anew, so outcomes count first."""
-        return (self.latest or _EPOCH, self.file.written)
-
 
 def _census(place: str, table: DeltaTable) -> Census:
     files = files_of(table)
     known = [name for name in _FACTS if name in files.column_names]
     named = files.select(known).rename_columns([_FACTS[name] for name in known]).to_pylist()
     with ThreadPoolExecutor(_READERS) as readers:
-        counts = sorted(readers.map(lambda each: _counted(place, _File(**each)), named), key=lambda each: each.age)
-    # A dict keeps the order in which its keys came last: the newest file of each decides.
-    names = reversed(dict.fromkeys(each.file.featurizer for each in reversed(counts)))
-    return Census(_size(files), tuple(_summed(name, counts) for name in names))
+        counts = list(readers.map(lambda each: _counted(place, _File(**each)), named))
+    return Census(_size(files), tuple(_summed(name, counts) for name in featurizers.ordered(files)))
 
 
 def _summed(featurizer: str, counts: Sequence[_Count]) -> Outcomes:

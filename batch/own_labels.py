@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -89,6 +89,11 @@ def relabelled(rows: _Rows, labels: OwnLabels) -> _Rows:
     """Return rows with the user's labels in their column `label`, whatever stood there."""
     place = rows.schema.get_field_index("label")
     return rows.set_column(place, rows.schema.field(place), labels.of(rows["uri"]))
+
+
+def each_relabelled(batches: Iterable[pa.RecordBatch], labels: OwnLabels | None) -> Iterator[pa.RecordBatch]:
+    """Yield batches `relabelled`; as they are where there are no labels of the user's own."""
+    return (batch if labels is None else relabelled(batch, labels) for batch in batches)
 
 
 def lacking(rows: pa.Table, name: str) -> str:

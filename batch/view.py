@@ -19,7 +19,7 @@ from batch.rows import changes
 from batch.rows.changes import FeedGone
 from batch.rows.parts import BATCH_BYTES, Part, PartGone, read, read_placed
 from batch.rows.winners import snapshot, winners
-from conf.errors import StorageError
+from conf.errors import StorageError, first_line
 from conf.lake import LakePaths
 from conf.tables import COMPONENTS, FEATURES
 
@@ -72,13 +72,23 @@ class View:
         return found.to_table(columns=list(COMPONENTS.columns), filter=mine)
 
     def batches(self, columns: Sequence[str] = SCHEMA.names) -> Iterator[pa.RecordBatch]:
-        """Yield all rows, with some columns of `SCHEMA`: the published ones first, in the same order every time."""
+        """Yield all rows, with some columns of `SCHEMA`: the published ones first, in the same order every time.
+
+        Raises
+        ------
+        PartGone
+            A file of this version is not there any more.
+        StorageError
+            A file cannot be read.
+        """
         mine = ds.field("featurizer") == self.model.featurizer
         components = publication.open_components(self.lake, self.publication.version)
         read_columns = list(dict.fromkeys(("uri", *(each for each in columns if each != "source"))))
         rows = max(1, min(_MOST_ROWS, BATCH_BYTES // (4 * self.model.k)))
-        for batch in components.to_batches(
-            columns=read_columns, filter=mine, batch_size=rows, batch_readahead=_AHEAD, fragment_readahead=_AHEAD
+        for batch in _told(
+            components.to_batches(
+                columns=read_columns, filter=mine, batch_size=rows, batch_readahead=_AHEAD, fragment_readahead=_AHEAD
+            )
         ):
             kept = batch
             if len(self.superseded) and batch.num_rows:
@@ -194,6 +204,16 @@ def _placed(parts: Iterable[Part], model: Model, features_version: int) -> pa.Ta
             rows = rows.append_column("model", _repeated(model.id, rows))
             found.append(rows.append_column("features_version", _repeated(features_version, rows)))
     return pa.concat_tables([SCHEMA.empty_table(), *(_shaped(rows, PROVISIONAL) for rows in found)])
+
+
+def _told(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield batches of the components; what goes wrong is told as of a part."""
+    try:
+        yield from batches
+    except FileNotFoundError as error:
+        raise PartGone(f"a file of the components is gone: {first_line(error)}") from error
+    except OSError as error:
+        raise StorageError(f"the components cannot be read: {first_line(error)}") from error
 
 
 def _shaped(rows: pa.Table, source: str, columns: Sequence[str] = SCHEMA.names) -> pa.Table:

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from bootstrap.terminal import grid, plain
-from conf.errors import LandingError, Rejected, UsageError
+from conf.errors import LandingError, Rejected, StorageError, UsageError
 from conf.lake import Place, open_lake
 from conf.saying import Say, silent
 from conf.settings import Settings
@@ -230,7 +230,18 @@ def _decoded(chosen: dict[Wanted, str | None], reading: Reading, cores: int, fol
 
 
 def _file(path: Path, count: int, side: int) -> NDArray[np.uint8]:
-    return np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(count, side, side, 3))
+    """Return a file as an array; its room is taken first, as a full disk ends whoever writes to such an array."""
+    shape = (count, side, side, 3)
+    try:
+        with path.open("wb") as file:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, math.prod(shape))
+            else:
+                file.truncate(math.prod(shape))
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise StorageError(f"{path.parent} has no room for the sample ({why}): take a smaller --sample") from error
+    return np.memmap(path, np.uint8, "r+", shape=shape)
 
 
 def _local(model: Place, folder: Path) -> Path:

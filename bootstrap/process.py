@@ -37,7 +37,7 @@ def run(app: typer.Typer) -> None:
             sys.exit(0)
         _fail(f"{error.format_message()} (verger --help)", UsageError.exit_code, debug)
     except (typer.Abort, KeyboardInterrupt):
-        _fail("interrupted; nothing is lost, the next run goes on where it was", _INTERRUPTED, debug)
+        _fail("interrupted; nothing is lost: run it again", _INTERRUPTED, debug)
     except BrokenPipeError:
         # The reader of our output has gone, as in `verger status | head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -6,19 +6,23 @@ import pyarrow as pa
 
 from conf.errors import LakeError, UsageError
 from conf.lake import LakePaths
-from conf.tables import FEATURES, open_table
+from conf.tables import FEATURES, files_of, open_table
 
 
 def featurized(lake: LakePaths) -> list[str]:
     """Return the ids of the featurizers that have rows, the one that was streamed last at the end."""
-    actions = pa.table(open_table(lake.table(FEATURES)).get_add_actions(flatten=True))
-    if not actions.num_rows:
+    return ordered(files_of(open_table(lake.table(FEATURES))))
+
+
+def ordered(files: pa.Table) -> list[str]:
+    """Return the featurizers of some files of features, as the log tells of them; the one streamed last at the end."""
+    if not files.num_rows:
         return []
     # Files are written anew by takedowns and compaction: the time of the outcomes counts before theirs.
-    telling = [name for name in ("max.featurized_at", "modification_time") if name in actions.column_names]
-    last = actions.group_by("partition.featurizer").aggregate([(name, "max") for name in telling])
-    ordered = last.sort_by([(f"{name}_max", "ascending") for name in telling])
-    return [str(each) for each in ordered["partition.featurizer"].to_pylist()]
+    telling = [name for name in ("max.featurized_at", "modification_time") if name in files.column_names]
+    last = files.group_by("partition.featurizer").aggregate([(name, "max") for name in telling])
+    rows = last.sort_by([(f"{name}_max", "ascending") for name in telling])
+    return [str(each) for each in rows["partition.featurizer"].to_pylist()]
 
 
 def chosen(lake: LakePaths, wish: str = "") -> str:

@@ -1,7 +1,7 @@
 """Links by which a browser reads pictures for some time: presigned URLs of objects, and files as they are.
 
 Whoever has such a URL can read the object until it ends: it goes into the page that asked for it, and nowhere else.
-Signing is arithmetic: no request is made for a link.
+Signing is arithmetic: no request is made for a link, and one for a bucket of S3 whose region is not known.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from conf.uris import FILE_SCHEME, key_of
 # The longest that a URL signed by SigV4 may hold, and what it is signed by: boto3's own default for S3 is older.
 LONGEST = 7 * 86400
 _SIGNATURE = "s3v4"
+_GOOGLE = "https://storage.googleapis.com"
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"([0-9]{1,9})([smhd])", re.ASCII)
 
@@ -70,7 +71,8 @@ def presign(uris: Iterable[str], seconds: int, way: Access | None = None) -> Lin
     seconds
         How long, 7 days at most.
     way
-        To the objects: of an anonymous one links are plain and hold for ever. None: the one in use.
+        To the objects: of an anonymous one links are plain and hold for ever, and those of Azure are left out. None:
+        the one in use.
 
     Raises
     ------
@@ -95,7 +97,7 @@ def presign(uris: Iterable[str], seconds: int, way: Access | None = None) -> Lin
 
 
 def _s3(bucket: str, uris: Iterable[str], seconds: int, way: Access) -> Iterator[tuple[str, str]]:
-    from botocore.exceptions import BotoCoreError
+    from botocore.exceptions import BotoCoreError, ClientError
 
     # Not by the name of a bucket that holds a dot: no certificate is for it. And never by the host that knows no
     # region: it redirects, and what it redirects to was not signed.
@@ -107,7 +109,7 @@ def _s3(bucket: str, uris: Iterable[str], seconds: int, way: Access) -> Iterator
         for uri in uris:
             wanted = {"Bucket": bucket, "Key": key_of(uri)}
             yield uri, client.generate_presigned_url("get_object", Params=wanted, ExpiresIn=seconds)
-    except BotoCoreError as error:
+    except (BotoCoreError, ClientError) as error:
         raise access.unanswered(f"s3://{bucket}", error) from error
 
 
@@ -118,6 +120,11 @@ def _pay(request: Any, **_: Any) -> None:
 
 def _other(scheme: str, bucket: str, uris: list[str], seconds: int, way: Access) -> Iterator[tuple[str, str]]:
     """Sign with obstore, which knows Google's and Azure's ways; by a key of one's own that takes no request."""
+    if way.whose == "anonymous":
+        # An account of Azure is named by the environment only: a page cannot know it.
+        plain = uris if scheme == "gs" else ()
+        yield from ((uri, f"{_GOOGLE}/{uri.removeprefix('gs://')}") for uri in plain)
+        return
     import obstore
     from obstore import exceptions
 
@@ -131,11 +138,15 @@ def _other(scheme: str, bucket: str, uris: list[str], seconds: int, way: Access)
 
 def _notes(seconds: int) -> Iterator[str]:
     """Yield what is to be said of credentials that may end before the links: a link ends with them."""
+    from botocore.exceptions import BotoCoreError, ClientError
     from botocore.session import get_session
 
-    credentials = get_session().get_credentials()
-    if credentials is None or not credentials.token:
-        return
+    try:
+        credentials = get_session().get_credentials()
+        if credentials is None or not credentials.token:
+            return
+    except (BotoCoreError, ClientError) as error:
+        raise access.unanswered("s3://", error) from error
     # botocore shows it nowhere else.
     end: datetime | None = getattr(credentials, "_expiry_time", None)
     if end is None:

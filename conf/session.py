@@ -268,7 +268,8 @@ def launch(conf: "SparkConf", log: Path) -> Any:
         except PySparkRuntimeError:
             raise PlatformError(_why(log.read_text("utf-8", "replace"))) from None
         except KeyboardInterrupt:
-            _stop(None, launched.result())
+            with contextlib.suppress(PySparkRuntimeError):
+                _stop(None, launched.result())
             raise
 
 

@@ -87,7 +87,7 @@ class Settings:
     )
     labels: str = setting(
         "",
-        "Labels of one's own instead: a CSV or Parquet file with the columns uri and label; empty: those by --label.",
+        "Your own labels: a CSV or Parquet file with the columns uri and label; empty: those of the lake.",
     )
     settle: float = setting(
         2.0,
@@ -115,7 +115,7 @@ class Settings:
     skip_extensions: str = setting(NOT_PICTURES, "File name extensions that are no pictures: counted, not featurized.")
     decode_seconds: float = setting(
         30.0,
-        "Seconds that decoding one picture may take when its task is tried again after a crash or hang.",
+        "Seconds that decoding one picture may take in a process of its own, as after a crash or hang.",
         least=0.1,
     )
     idle_timeout: int = setting(
@@ -154,7 +154,7 @@ class Settings:
         least=1,
     )
     unwell_rejected: float = setting(
-        0.2, "Share of the last outcomes up to which rejections do not make `status` say so.", least=0, most=1.0
+        0.2, "Share of the last outcomes above which rejections make `status` call the lake unwell.", least=0, most=1.0
     )
     cores: int = setting(0, "Cores of this machine to use; 0: all. A cluster decides for itself.", least=0)
     spark_conf: str = setting("", "Further Spark settings, KEY=VALUE separated by blanks.")

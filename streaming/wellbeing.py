@@ -12,6 +12,8 @@ from streaming.totals import duration
 _TELLING_OUTCOMES = 20
 # The history goes back an hour: growth over more cannot be seen.
 _LONGEST_GROWTH = timedelta(minutes=55)
+# It has a point each minute or two: over less there is none in each third.
+_SHORTEST_GROWTH = timedelta(minutes=6)
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ def _still(facts: Facts, course: Course, after: float) -> str:
 
 def _growing(facts: Facts, course: Course, after: float) -> str:
     """Return how a backlog grows: through all of the time, and by more than the next micro-batch takes."""
-    span = min(timedelta(seconds=after), _LONGEST_GROWTH)
+    span = min(max(timedelta(seconds=after), _SHORTEST_GROWTH), _LONGEST_GROWTH)
     begin = facts.now - span
     thirds = [_backlogs(course, begin + span * part / 3, begin + span * (part + 1) / 3) for part in range(3)]
     if not all(thirds):

@@ -1,5 +1,6 @@
 """How well vectors tell pictures apart: whether the nearest is of the same label, and how many axes it takes."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,6 +9,8 @@ from numpy.typing import NDArray
 from batch.algebra.solvers import Wanted, greatest_rank, how_many, varying_columns
 
 Vectors = NDArray[np.float32]
+# Columns that are held as float64 at a time.
+_COLUMNS = 4096
 
 
 def purity(vectors: Vectors, labels: Sequence[str | None]) -> tuple[float, float] | None:
@@ -48,14 +51,32 @@ def components_for(vectors: Vectors, share: float = 0.90) -> int:
     n = len(vectors)
     if n < 2:
         return 0
-    mean = vectors.mean(axis=0, dtype=np.float64)
-    centred = vectors - mean
-    variance = np.einsum("ij,ij->j", centred, centred) / n
+    mean, variance = _moments(vectors)
     varying = varying_columns(mean, variance)
     most = greatest_rank(n, varying)
     if not most:
         return 0
-    standard = centred[:, varying] / np.sqrt(variance[varying])
-    product = standard @ standard.T if n < standard.shape[1] else standard.T @ standard
-    values = np.linalg.eigvalsh(product / n)[::-1][:most]
+    kept = np.flatnonzero(varying)
+    blocks = (
+        (vectors[:, columns] - mean[columns]) / np.sqrt(variance[columns])
+        for columns in np.array_split(kept, max(1, math.ceil(len(kept) / _COLUMNS)))
+    )
+    if n < len(kept):
+        product: NDArray[np.float64] = np.zeros((n, n))
+        for block in blocks:
+            product += block @ block.T
+    else:
+        standard = np.concatenate(list(blocks), axis=1)
+        product = standard.T @ standard
+    values = np.asarray(np.linalg.eigvalsh(product / n)[::-1][:most], np.float64)
     return how_many(values, Wanted(variance=share), int(varying.sum()))
+
+
+def _moments(vectors: Vectors) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean and variance, with ddof 0, of each column."""
+    mean = vectors.mean(axis=0, dtype=np.float64)
+    variance = np.empty_like(mean)
+    for start in range(0, len(mean), _COLUMNS):
+        centred = vectors[:, start : start + _COLUMNS] - mean[start : start + _COLUMNS]
+        variance[start : start + _COLUMNS] = np.einsum("ij,ij->j", centred, centred) / len(vectors)
+    return mean, variance

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from batch.own_labels import OwnLabels, relabelled
 from batch.report import resemblance
 from batch.report.findings import Alike, Copies, Duplicates, Name
-from batch.report.labelling import Labels, relabelled
 from batch.report.resemblance import Near, Thumbnail
 from batch.rows.parts import Part, read
+from batch.rows.winners import hashes_of
 from conf.saying import Say, silent
 
 SHOWN, SHOWN_OF_A_GROUP = 60, 24
@@ -32,17 +33,17 @@ class Exact:
         The largest groups first; as many as are shown.
     groups, surplus : int
         As `batch.report.findings.Duplicates`.
-    spare : pyarrow.Array
-        The uris of all but the first picture of each group.
+    named : pyarrow.Table
+        The `uri` of each picture of all groups, and its `sha256`.
     """
 
     copies: tuple[Copies, ...]
     groups: int
     surplus: int
-    spare: pa.Array
+    named: pa.Table
 
 
-def exact(parts: Sequence[Part], labels: Labels | None = None, say: Say = silent) -> Exact:
+def exact(parts: Sequence[Part], labels: OwnLabels | None = None, say: Say = silent) -> Exact:
     """Find the pictures whose files have the same bytes. What is held is 8 bytes a picture, and all that are copies.
 
     Parameters
@@ -59,23 +60,23 @@ def exact(parts: Sequence[Part], labels: Labels | None = None, say: Say = silent
     """
     total = sum(part.wanted for part in parts)
     say(text := "looking for files with the same bytes", 0, total)
-    hashes, done = [np.zeros(0, np.int64)], 0
+    seen, done = [np.zeros(0, np.int64)], 0
     for batch in _rows(parts, ("sha256", "rejection")):
-        hashes.append(_hashes(batch.column("sha256")))
+        seen.append(hashes_of(batch.column("sha256")))
         done += batch.num_rows
         say(text, done, total)
-    again = _repeated(np.concatenate(hashes))
+    again = _repeated(np.concatenate(seen))
     found = [_GROUPED.empty_table()]
     if len(again):
         for batch in _rows(parts, _COLUMNS):
-            mine = batch.filter(pa.array(np.isin(_hashes(batch.column("sha256")), again)))
+            mine = batch.filter(pa.array(np.isin(hashes_of(batch.column("sha256")), again)))
             found.append(pa.Table.from_batches([mine]).select(_GROUPED.names).cast(_GROUPED))
     rows = pa.concat_tables(found)
     return _grouped(relabelled(rows, labels) if labels else rows)
 
 
-def near(points: pa.Table, values: NDArray[np.float32], spare: pa.Array) -> Near:
-    """Find the pairs of pictures that may look the same; of those with the same bytes only the first takes part.
+def near(points: pa.Table, values: NDArray[np.float32], copies: pa.Table) -> Near:
+    """Find the pairs of pictures that may look the same; of those with the same bytes only one takes part.
 
     Parameters
     ----------
@@ -83,12 +84,20 @@ def near(points: pa.Table, values: NDArray[np.float32], spare: pa.Array) -> Near
         As `batch.report.findings.POINTS`.
     values
         Their components, all of them, shape (m, k).
-    spare
-        The uris that are left out.
+    copies
+        The uris that have the bytes of others, and the places of these bytes; see `Exact`.
     """
-    kept = np.flatnonzero(pc.invert(pc.is_in(points["uri"], value_set=spare)).to_numpy())
+    places = pc.index_in(points["uri"], value_set=copies["uri"]).combine_chunks()
+    bytes_of = pc.fill_null(copies["sha256"].take(places), "").to_numpy(zero_copy_only=False)
+    kept = np.flatnonzero((bytes_of == "") | _first_of_each(bytes_of))
     found = resemblance.near(values[kept])
-    return Near(kept[found.first], kept[found.second], found.distance, found.usual)
+    return replace(found, first=kept[found.first], second=kept[found.second], searched=len(kept))
+
+
+def _first_of_each(names: NDArray[np.object_]) -> NDArray[np.bool_]:
+    first = np.zeros(len(names), bool)
+    first[np.unique(names.astype(str), return_index=True)[1]] = True
+    return first
 
 
 def uris_of(points: pa.Table, pairs: Near, most: int) -> list[str]:
@@ -122,7 +131,13 @@ def duplicates(exact: Exact, points: pa.Table, pairs: Near, thumbnails: Mapping[
     ]
     found.sort(key=lambda each: (each.difference is None, each.difference or 0.0, each.distance, each.uris))
     return Duplicates(
-        exact.copies, exact.groups, exact.surplus, tuple(found[:SHOWN]), len(found), searched=points.num_rows
+        exact.copies,
+        exact.groups,
+        exact.surplus,
+        tuple(found[:SHOWN]),
+        len(found),
+        searched=pairs.searched,
+        compared=len(thumbnails),
     )
 
 
@@ -136,10 +151,6 @@ def _rows(parts: Sequence[Part], columns: Sequence[str]) -> Iterator[pa.RecordBa
     for part in parts:
         for batch in read(part, columns):
             yield batch.filter(pc.and_(pc.is_null(batch.column("rejection")), pc.is_valid(batch.column("sha256"))))
-
-
-def _hashes(texts: pa.Array) -> NDArray[np.int64]:
-    return np.fromiter(map(hash, texts.to_pylist()), np.int64, len(texts))
 
 
 def _repeated(hashes: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -162,11 +173,10 @@ def _grouped(rows: pa.Table) -> Exact:
         ),
         key=lambda group: (-group[0], group[1]),
     )
-    spare = np.ones(rows.num_rows, bool)
-    spare[starts] = False
+    repeated = np.repeat(counts > 1, counts)
     surplus = sum(count - 1 for count, _, _ in groups)
     shown = tuple(_copies(rows, *group) for group in groups[:SHOWN])
-    return Exact(shown, len(groups), surplus, rows["uri"].filter(pa.array(spare)).combine_chunks())
+    return Exact(shown, len(groups), surplus, rows.select(["uri", "sha256"]).filter(pa.array(repeated)))
 
 
 def _copies(rows: pa.Table, count: int, sha256: str, start: int) -> Copies:

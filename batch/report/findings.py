@@ -166,6 +166,8 @@ class Duplicates:
         How many pairs there are in all.
     searched : int
         Among how many pictures near duplicates were looked for.
+    compared : int
+        How many of them were compared by thumbnail.
     """
 
     copies: tuple[Copies, ...] = ()
@@ -174,6 +176,7 @@ class Duplicates:
     alike: tuple[Alike, ...] = ()
     pairs: int = 0
     searched: int = 0
+    compared: int = 0
 
 
 @dataclass(frozen=True)
@@ -314,6 +317,6 @@ class Findings:
     refits: tuple[Refitted, ...]
     intervals: tuple[Interval, ...]
     thumbnails: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
-    links: Mapping[str, str] = field(default_factory=dict)
+    links: Mapping[str, str] = field(default_factory=dict, repr=False)
     labels_beyond: int = 0
     suspected: int = 0

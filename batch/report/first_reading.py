@@ -12,14 +12,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from batch.algebra.labels import keep, most_labels
+from batch.own_labels import OwnLabels, each_relabelled
 from batch.report import sampling
 from batch.report.findings import Name
-from batch.report.labelling import Labels, relabelled
 from batch.report.sampling import Draw
+from batch.view import PROVISIONAL
 from conf.saying import Say
 
 READING = "reading the feature space"
-_PROVISIONAL = "provisional"
 
 # Yields the rows of a view with the columns asked for, the same ones each time.
 Read = Callable[[Sequence[str]], Iterable[pa.RecordBatch]]
@@ -68,7 +68,7 @@ class FirstReading:
         return self.draw.of(_strata(places, self.names), sampling.hashes_of(uris.to_pylist()))
 
 
-def first_reading(read: Read, width: int, labels: Labels | None, say: Say, most: int) -> FirstReading:
+def first_reading(read: Read, width: int, labels: OwnLabels | None, say: Say, most: int) -> FirstReading:
     """Count labels, and settle which pictures are drawn. What is held is 12 bytes a picture.
 
     Parameters
@@ -84,7 +84,7 @@ def first_reading(read: Read, width: int, labels: Labels | None, say: Say, most:
     """
     seen = _Seen()
     say(READING)
-    for batch in relabelled(iter(read(("uri", "label", "source"))), labels):
+    for batch in each_relabelled(read(("uri", "label", "source")), labels):
         seen.take(batch)
         say(READING, seen.counts.total())
     names = tuple(sorted(keep(seen.by_name, most_labels(width)), key=lambda name: (name is not None, name or "")))
@@ -114,7 +114,7 @@ class _Seen:
         self.codes.append(np.array(numbers, np.int32)[found.indices.to_numpy()])
         self.counts.update(self.codes[-1].tolist())
         self.hashes.append(sampling.hashes_of(batch.column("uri").to_pylist()))
-        self.provisional += int(pc.sum(pc.equal(batch.column("source"), _PROVISIONAL)).as_py() or 0)
+        self.provisional += int(pc.sum(pc.equal(batch.column("source"), PROVISIONAL)).as_py() or 0)
 
 
 def _strata(places: NDArray[np.int64], names: tuple[Name, ...]) -> NDArray[np.int64]:

@@ -6,19 +6,30 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from batch.report.findings import Duplicates, Label, Rejected, Stray
 from batch.report.resemblance import Thumbnail
 from batch.report.sampling import hashes_of
+from batch.view import SCHEMA, View
 from conf.saying import Say
 
 # Thumbnails of a report, and those that are compared for near duplicates.
 SHOWN, COMPARED = 6_000, 6_000
 
-# Reads pictures, RGB of uint8 and one shape (side, side, 3); those that cannot be read are left out.
-Thumbnails = Callable[[Sequence[str], Say], Mapping[str, Thumbnail]]
+# Reads versions of pictures, a table with `uri` and `e_tag`: by uri, RGB of uint8 and one shape (side, side, 3). Those
+# that cannot be read are left out.
+Thumbnails = Callable[[pa.Table, Say], Mapping[str, Thumbnail]]
 # Gives where a browser finds pictures.
 Links = Callable[[Sequence[str]], Mapping[str, str]]
+
+
+def versions(seen: View, uris: Sequence[str]) -> pa.Table:
+    """Return the versions that a view has of pictures: their `uri` and `e_tag`."""
+    columns = ("uri", "e_tag")
+    wanted = pa.array(uris, pa.string())
+    found = [batch.filter(pc.is_in(batch.column("uri"), value_set=wanted)) for batch in seen.batches(columns)]
+    return pa.Table.from_batches(found, pa.schema([SCHEMA.field(name) for name in columns]))
 
 
 def named(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -14,11 +14,11 @@ from batch import models
 from batch.algebra import solvers
 from batch.algebra.moments import Moments
 from batch.model import Model
+from batch.own_labels import OwnLabels
 from batch.report import duplicates, history, pictures
 from batch.report.duplicates import Exact
 from batch.report.findings import Findings, Interval, Refitted, Rejected
 from batch.report.first_reading import READING
-from batch.report.labelling import Labels
 from batch.report.pictures import Links, Thumbnails
 from batch.report.resemblance import Near
 from batch.report.survey import Survey, survey
@@ -38,7 +38,7 @@ def findings(
     lake: LakePaths,
     featurizer: str,
     *,
-    labels: Labels | None = None,
+    labels: OwnLabels | None = None,
     thumbnails: Thumbnails | None = None,
     links: Links | None = None,
     say: Say = silent,
@@ -72,13 +72,13 @@ def findings(
     known = _known(lake, featurizer, labels, say)
     look, points = known.survey, known.survey.sample.points
     compared = duplicates.uris_of(points, known.near, pictures.COMPARED)
-    had = dict(thumbnails(compared, say)) if thumbnails and compared else {}
+    had = _small(thumbnails, known.view, compared, say)
     twice = duplicates.duplicates(known.exact, points, known.near, had)
     telling = pictures.named(look.strays, twice, look.labels)
     if thumbnails:
         shown = pictures.shown(telling, points, had, compared)
         missing = [uri for uri in shown if uri not in had]
-        had |= thumbnails(missing, say) if missing else {}
+        had |= _small(thumbnails, known.view, missing, say)
         had = {uri: had[uri] for uri in shown if uri in had}
     linked = [*telling, *pictures.named((), twice, (), known.rejected), *points["uri"].to_pylist()]
     say("finding what every axis explains")
@@ -111,6 +111,10 @@ def findings(
     )
 
 
+def _small(thumbnails: Thumbnails | None, seen: View, uris: Sequence[str], say: Say) -> dict[str, NDArray[np.uint8]]:
+    return dict(thumbnails(pictures.versions(seen, uris), say)) if thumbnails and uris else {}
+
+
 def spectrum(model: Model) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the variances of a model's axes and their shares of all variance, greatest first, shape (m,).
 
@@ -139,7 +143,7 @@ class _Known:
     intervals: tuple[Interval, ...]
 
 
-def _known(lake: LakePaths, featurizer: str, labels: Labels | None, say: Say) -> _Known:
+def _known(lake: LakePaths, featurizer: str, labels: OwnLabels | None, say: Say) -> _Known:
     for _ in range(_TRIES):
         try:
             return _read(lake, featurizer, labels, say)
@@ -148,14 +152,14 @@ def _known(lake: LakePaths, featurizer: str, labels: Labels | None, say: Say) ->
     raise StorageError(f"the files of {lake.table(FEATURES)} vanish while they are read: report again later")
 
 
-def _read(lake: LakePaths, featurizer: str, labels: Labels | None, say: Say) -> _Known:
+def _read(lake: LakePaths, featurizer: str, labels: OwnLabels | None, say: Say) -> _Known:
     say(READING)
     seen = view(lake, featurizer)
     look = survey(seen.batches, seen.model.k, labels, say)
     outcomes = snapshot(lake.table(FEATURES), featurizer, seen.features_version)
     exact = duplicates.exact(winners(outcomes, pa.array([], pa.string())).parts, labels, say)
     say("looking for pictures that lie near to one another", 0, look.sample.points.num_rows)
-    near = duplicates.near(look.sample.points, look.drawn, exact.spare)
+    near = duplicates.near(look.sample.points, look.drawn, exact.named)
     say("reading what was rejected")
     rejected = history.rejected(outcomes.parts)
     intervals = history.intervals(outcomes.parts, say)

@@ -45,12 +45,15 @@ class Near:
         Between the two.
     usual : float
         The median distance between two pictures.
+    searched : int
+        Among how many pictures.
     """
 
     first: Places
     second: Places
     distance: NDArray[np.float64]
     usual: float
+    searched: int = 0
 
     @property
     def sure(self) -> NDArray[np.bool_]:

@@ -106,6 +106,8 @@ def _rule(counts: Counts, most: int) -> str:
     total = int(counts.sum())
     if total <= most:
         return ""
-    part = f"{most:,} of {total:,} pictures are drawn, chosen by a hash of their uri, so that it is the same ones again"
     least = least_of(counts, most)
-    return f"{part}: of each label in proportion, and at least {least} of each or all that it has"
+    return (
+        f"{most:,} of {total:,} pictures are drawn: of each label in proportion, but at least {least} or all that it "
+        "has; chosen by a hash of their uri, so the same ones each time"
+    )

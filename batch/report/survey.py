@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from batch.algebra.discriminant import Discriminant, LabelScatter, Likeness, places_of
 from batch.algebra.vectors import lists, vectors
+from batch.own_labels import OwnLabels, each_relabelled
 from batch.report import sampling
 from batch.report.findings import POINTS, Label, Name, Sample, Stray
 from batch.report.first_reading import FirstReading, Read, first_reading
-from batch.report.labelling import Labels, relabelled
 from batch.report.leaders import Leaders
 from conf.saying import Say, silent
 
@@ -72,7 +72,7 @@ class Survey:
 def survey(
     read: Read,
     width: int,
-    labels: Labels | None = None,
+    labels: OwnLabels | None = None,
     say: Say = silent,
     most: int = sampling.MOST,
     strays: int = STRAYS,
@@ -122,10 +122,10 @@ class _Block:
 
 
 def _blocks(
-    read: Read, width: int, counted: FirstReading, labels: Labels | None, text: str, say: Say
+    read: Read, width: int, counted: FirstReading, labels: OwnLabels | None, text: str, say: Say
 ) -> Iterator[_Block]:
     done = 0
-    for batch in relabelled(iter(read(("uri", "label", "source", "components"))), labels):
+    for batch in each_relabelled(read(("uri", "label", "source", "components")), labels):
         for start in range(0, batch.num_rows, _BLOCK_ROWS):
             rows = pa.Table.from_batches([batch.slice(start, _BLOCK_ROWS)])
             say(text, done, counted.n)

@@ -188,14 +188,14 @@ def _look(part: Part) -> _Look:
     seen = 0
     for batch in read(part, ("uri", "rejection", "label")):
         rejected = pc.is_valid(batch["rejection"])
-        look.hashes[seen : seen + len(batch)] = _hashes(batch["uri"])
+        look.hashes[seen : seen + len(batch)] = hashes_of(batch["uri"])
         look.rejected += pc.sum(rejected).as_py()
         look.featured += _featured(rejected, batch["label"])
         seen += len(batch)
     return look
 
 
-def _hashes(uris: pa.Array) -> NDArray[np.int64]:
+def hashes_of(uris: pa.Array) -> NDArray[np.int64]:
     """Return 64 bits of each text, by Python's own hash (SipHash): another in each process."""
     return np.fromiter(map(hash, uris.to_numpy(zero_copy_only=False)), np.int64, len(uris))
 
@@ -207,7 +207,7 @@ def _featured(rejected: pa.Array, labels: pa.Array) -> Counter[str | None]:
 
 def _contested(looks: Iterable[_Look], touched: pa.Array) -> NDArray[np.int64]:
     """Return the hashes that more than one row or a touched uri has, ascending, each as often as there are rows."""
-    hashes: NDArray[np.int64] = np.concatenate([*(look.hashes for look in looks), _hashes(touched)])
+    hashes: NDArray[np.int64] = np.concatenate([*(look.hashes for look in looks), hashes_of(touched)])
     hashes.sort()
     again = np.append(False, hashes[1:] == hashes[:-1])[: len(hashes)]
     again[:-1] |= again[1:]

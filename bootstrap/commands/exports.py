@@ -59,11 +59,13 @@ def export_model(
 
     if form not in ("npz", "mllib"):
         raise UsageError(f"--format must be npz or mllib, not {form!r}")
-    lake = verger.open(resolved.settings.lake)
-    found = lake.model(model, resolved.settings.featurizer)
-    if form == "npz":
-        export.model(lake.paths, found.featurizer, found.id, out)
-    else:
+    with live.live() as show:
+        show.say("reading the model")
+        lake = verger.open(resolved.settings.lake)
+        found = lake.model(model, resolved.settings.featurizer)
+        if form == "npz":
+            export.model(lake.paths, found.featurizer, found.id, out)
+    if form == "mllib":
         _export_pipeline(found, out, resolved.settings)
     terminal.plain(f"{found.id} in {out}")
 

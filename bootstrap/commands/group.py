@@ -4,7 +4,9 @@ import typer
 
 MEANT = "Its id, or the beginning of it"
 REASON = typer.Option(help="Only this reason.", metavar="REASON")
-PREFIX = typer.Option(help="Only pictures whose path or URI begins so; end it with a slash for a folder.")
+PREFIX = typer.Option(
+    help="Only pictures whose path or URI begins so; end it with a slash for a folder.", metavar="PREFIX"
+)
 OUT = typer.Option("--out", help="The file to write, as a path or file:// URI.", metavar="FILE")
 AS_JSON = typer.Option("--json", help="Print JSON.")
 

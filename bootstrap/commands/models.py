@@ -20,7 +20,10 @@ MODEL = typer.Argument(help=f"{MEANT}.", metavar="MODEL")
 @takes("lake", "featurizer")
 def models_list(resolved: Resolved, as_json: Annotated[bool, AS_JSON] = False) -> None:
     """List the models that the refits have made, oldest first."""
-    feature_space.models(verger.open(resolved.settings.lake).models(resolved.settings.featurizer), as_json)
+    with live.live() as show:
+        show.say("reading the models")
+        found = verger.open(resolved.settings.lake).models(resolved.settings.featurizer)
+    feature_space.models(found, as_json)
 
 
 @app.command("show")
@@ -31,7 +34,10 @@ def models_show(
     as_json: Annotated[bool, AS_JSON] = False,
 ) -> None:
     """Show a model: explained variance, drift since the one before it, run card."""
-    feature_space.model(verger.open(resolved.settings.lake).model(model, resolved.settings.featurizer), as_json)
+    with live.live() as show:
+        show.say("reading the model")
+        found = verger.open(resolved.settings.lake).model(model, resolved.settings.featurizer)
+    feature_space.model(found, as_json)
 
 
 @app.command("use")

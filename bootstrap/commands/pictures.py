@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 import verger
-from bootstrap import terminal
+from bootstrap import live, terminal
 from bootstrap.commands.asking import OUTSIDE, ask
 from bootstrap.commands.group import AS_JSON, PREFIX, REASON, group
 from bootstrap.options import takes
@@ -27,7 +27,9 @@ def rejects_list(
     as_json: Annotated[bool, AS_JSON] = False,
 ) -> None:
     """List the pictures that have no features, and why."""
-    found = verger.open(resolved.settings.lake).rejections(resolved.settings.featurizer, reason, prefix)
+    with live.live() as show:
+        show.say("reading what was rejected")
+        found = verger.open(resolved.settings.lake).rejections(resolved.settings.featurizer, reason, prefix)
     terminal.rejected(found, as_json)
 
 

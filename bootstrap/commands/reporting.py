@@ -1,15 +1,17 @@
 """`verger report`: a feature space as one page, and as charts."""
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import typer
 
-from batch.view import SCHEMA, view
 from bootstrap import live, terminal
 from bootstrap.commands.group import group
 from bootstrap.options import takes
@@ -21,9 +23,9 @@ from conf.files import write_atomically
 from conf.lake import LakePaths, open_lake
 from conf.saying import Say
 from conf.settings import Resolved, Settings
-from conf.uris import FILE_SCHEME, folder_of
+from conf.uris import FILE_SCHEME, folder_of, spelled
 from streaming import thumbnails
-from streaming.thumbnails import Thumbnails
+from streaming.thumbnails import Thumbnails, landing_of
 
 if TYPE_CHECKING:
     from batch.report.findings import Findings
@@ -45,7 +47,8 @@ def report(
     presign: Annotated[
         str,
         typer.Option(
-            help="Link pictures of a bucket by presigned URLs that hold so long: 12h, 1d, 7d at most.", metavar="TIME"
+            help="Link pictures of a bucket by presigned URLs that hold for this long: 30m, 12h, 1d; 7d at most.",
+            metavar="TIME",
         ),
     ] = "",
     pictures: Annotated[
@@ -55,8 +58,12 @@ def report(
     """Write a page to walk through the feature space, with what is odd in it, and its charts. Starts no JVM."""
     settings, folder = resolved.settings, folder_of(out, "out")
     seconds = presigning.duration(presign, "presign") if presign else 0
+    if seconds:
+        # Whoever reads the page can read the pictures.
+        os.umask(0o077)
     with live.live() as show:
         said = _Said()
+        _try_writing(folder)
         written = _report(settings, folder, pictures, _links(settings, seconds, said), said, show.say)
     for note in said.notes():
         terminal.plain(note)
@@ -85,8 +92,10 @@ def _report(
 
     lake = open_lake(settings.lake)
     featurizer = chosen(lake, settings.featurizer)
+    # What cannot be signed is told before minutes are spent.
+    links([f"{landing_of(lake)}/any.jpg"])
     own = own_labels.load(settings.labels) if settings.labels else None
-    reading = _thumbnails(lake, featurizer, settings, said) if pictures else None
+    reading = _thumbnails(lake, settings, said) if pictures else None
     found = findings(lake, featurizer, labels=own, thumbnails=reading, links=links, say=say)
     if found.sample.rule:
         said.sentences.append(found.sample.rule)
@@ -97,31 +106,42 @@ def _written(found: "Findings", folder: Path, say: Say) -> list[Path]:
     from batch.report.charts import charts
     from batch.report.page import page
 
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with _told(folder):
         say("writing the page")
         write_atomically(folder / _PAGE, page(found).encode())
         say("drawing charts")
         return [folder / _PAGE, *charts(found, folder)]
+
+
+def _try_writing(folder: Path) -> None:
+    with _told(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+
+
+@contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise StorageError(f"--out {folder}: {error.strerror or error}: give a folder that can be written") from error
 
 
 def _thumbnails(
-    lake: LakePaths, featurizer: str, settings: Settings, said: _Said
-) -> Callable[[Sequence[str], Say], Mapping[str, "Thumbnail"]]:
-    """Return what reads pictures as they arrived, small."""
-    settings = replace(settings, landing=settings.landing or thumbnails.landing_of(lake))
+    lake: LakePaths, settings: Settings, said: _Said
+) -> Callable[[pa.Table, Say], Mapping[str, "Thumbnail"]]:
+    """Return what reads pictures as they arrived, small; after an outage it does not try again."""
+    settings = replace(settings, landing=spelled(settings.landing, "landing") if settings.landing else landing_of(lake))
 
-    def read(uris: Sequence[str], say: Say) -> Mapping[str, "Thumbnail"]:
-        wanted = pa.array(uris, pa.string())
-        batches = view(lake, featurizer).batches(("uri", "e_tag"))
-        versions = pa.Table.from_batches(
-            [batch.filter(pc.is_in(batch.column("uri"), value_set=wanted)) for batch in batches],
-            pa.schema([SCHEMA.field(name) for name in ("uri", "e_tag")]),
-        )
-        small = thumbnails.thumbnails(settings, thumbnails.wanted(lake, versions), say=say)
-        said.small = said.small.merged(small)
+    def read(versions: pa.Table, say: Say) -> Mapping[str, "Thumbnail"]:
+        if said.small.fault:
+            missing = Counter(unread=versions.num_rows)
+            said.small = said.small.merged(Thumbnails({}, missing))
+            return {}
+        wanted = thumbnails.wanted(lake, versions)
+        small = thumbnails.thumbnails(settings, wanted, say=say)
+        forgotten = Counter(forgotten=versions.num_rows - len(wanted))
+        said.small = said.small.merged(small).merged(Thumbnails({}, +forgotten))
         return small.pictures
 
     return read
@@ -131,11 +151,15 @@ def _links(settings: Settings, seconds: int, said: _Said) -> Callable[[Sequence[
     """Return what gives where a browser finds pictures: files where they lie, objects by URLs where these are asked."""
 
     def find(uris: Sequence[str]) -> Mapping[str, str]:
-        if not seconds:
-            return {uri: uri for uri in uris if uri.startswith(FILE_SCHEME)}
+        files = {uri: uri for uri in uris if uri.startswith(FILE_SCHEME)}
+        objects = [uri for uri in uris if uri not in files] if seconds else []
+        if len(objects) > _MOST_SIGNED:
+            said.sentences.append(
+                f"{_MOST_SIGNED:,} of {len(objects):,} pictures are linked, those that lists name first"
+            )
         way = replace(access.current(), whose=cast(Whose, settings.landing_access))
-        links = presigning.presign(uris[:_MOST_SIGNED], seconds, way)
+        links = presigning.presign(objects[:_MOST_SIGNED], seconds, way)
         said.sentences += links.notes
-        return links.urls
+        return {**files, **links.urls}
 
     return find

@@ -62,7 +62,9 @@ def similar(
 @takes("lake", "unwell_after", "unwell_rejected")
 def status(resolved: Resolved, as_json: Annotated[bool, AS_JSON] = False) -> None:
     """Say how a lake stands and whether it is well; exits with 3 and the reasons where it is not. Starts no JVM."""
-    found = verger.open(resolved.settings.lake).status(resolved.settings)
+    with live.live() as show:
+        show.say("reading the log")
+        found = verger.open(resolved.settings.lake).status(resolved.settings)
     if as_json:
         print(json.dumps(found, indent=2))
     else:

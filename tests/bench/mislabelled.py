@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from batch.own_labels import OwnLabels
 from batch.refit import refit
 from batch.report.survey import survey
 from batch.view import View, view
@@ -29,32 +30,17 @@ SHARE = 0.01
 AIM = 0.9
 
 
-class Planted:
-    """Labels of which some are wrong, by uri.
-
-    Parameters
-    ----------
-    seen
-        Whose pictures.
-    seed
-        Equal seeds plant the same.
-    """
-
-    name = "planted"
-
-    def __init__(self, seen: View, seed: int) -> None:
-        rows = pa.Table.from_batches(seen.batches(("uri", "label")))
-        self._labels = dict(zip(rows["uri"].to_pylist(), rows["label"].to_pylist(), strict=True))
-        names, random = sorted(set(self._labels.values())), np.random.default_rng(seed)
-        uris = random.choice(sorted(self._labels), round(SHARE * len(self._labels)), replace=False)
-        self.uris = frozenset(uris.tolist())
-        for uri in uris.tolist():
-            others = [name for name in names if name != self._labels[uri]]
-            self._labels[uri] = others[int(random.integers(len(others)))]
-
-    def of(self, uris: pa.Array | pa.ChunkedArray) -> pa.Array:
-        """Return the label of each uri."""
-        return pa.array([self._labels[uri] for uri in uris.to_pylist()], pa.string())
+def planted(seen: View, seed: int) -> tuple[OwnLabels, frozenset[str]]:
+    """Return labels of which some are wrong, and the uris of these; equal seeds plant the same."""
+    rows = pa.Table.from_batches(seen.batches(("uri", "label")))
+    labels = dict(zip(rows["uri"].to_pylist(), rows["label"].to_pylist(), strict=True))
+    names, random = sorted(set(labels.values())), np.random.default_rng(seed)
+    uris = random.choice(sorted(labels), round(SHARE * len(labels)), replace=False).tolist()
+    for uri in uris:
+        others = [name for name in names if name != labels[uri]]
+        labels[uri] = others[int(random.integers(len(others)))]
+    own = OwnLabels("planted", pa.array(list(labels), pa.string()), pa.array(list(labels.values()), pa.string()))
+    return own, frozenset(uris)
 
 
 def main() -> None:
@@ -88,11 +74,11 @@ def _measure(seen: View, seeds: int) -> None:
     print("seed   planted   suspected   among the first N   among the first 2N   survey")
     shares = []
     for seed in range(seeds):
-        planted = Planted(seen, seed)
-        count, began = len(planted.uris), time.perf_counter()
-        found = [each.uri for each in survey(seen.batches, seen.model.k, planted, strays=seen.model.n).strays]
+        labels, wrong = planted(seen, seed)
+        count, began = len(wrong), time.perf_counter()
+        found = [each.uri for each in survey(seen.batches, seen.model.k, labels, strays=seen.model.n).strays]
         took = time.perf_counter() - began
-        first, twice = (len(planted.uris.intersection(found[: times * count])) for times in (1, 2))
+        first, twice = (len(wrong.intersection(found[: times * count])) for times in (1, 2))
         shares.append(first / count)
         print(f"{seed:4}{count:10}{len(found):12}{first:20}{twice:21}{took:8.1f} s")
     print(f"\nmedian share of the planted among the first N: {statistics.median(shares):.3f} (aim: at least {AIM})")

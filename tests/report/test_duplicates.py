@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from batch.algebra.vectors import lists
+from batch.own_labels import OwnLabels
 from batch.report import duplicates as module
 from batch.report.duplicates import Exact, duplicates, exact, near, uris_of
 from batch.report.findings import POINTS, Alike, Copies
@@ -38,6 +39,9 @@ def points(values: NDArray[np.float32]) -> pa.Table:
     return pa.table([pa.array(column, each.type) for column, each in zip(columns, POINTS, strict=True)], schema=POINTS)
 
 
+NO_COPIES = pa.table({"uri": pa.array([], pa.string()), "sha256": pa.array([], pa.string())})
+
+
 class TestExact:
     """The same bytes."""
 
@@ -52,7 +56,10 @@ class TestExact:
             Copies("x", ("a", "b"), (None, "plum")),
         )
         assert (found.groups, found.surplus) == (2, 3)
-        assert sorted(found.spare.to_pylist()) == ["b", "f", "g"]
+        assert found.named.to_pylist() == [
+            *({"uri": name, "sha256": "x"} for name in "ab"),
+            *({"uri": name, "sha256": "z"} for name in "efg"),
+        ]
 
     def test_only_what_counts(self, orchard: Orchard) -> None:
         """An older version of a picture, a rejection and another featurizer's rows are no copies."""
@@ -73,31 +80,25 @@ class TestExact:
             ("y", ("y0", "y1", "y2"), 2),
             ("w", ("w0", "w1", "w2"), 1),
         ]
-        assert (found.groups, found.surplus, len(found.spare)) == (4, 13, 13)
+        assert (found.groups, found.surplus, found.named.num_rows) == (4, 13, 17)
 
     def test_hashes_that_are_equal_by_chance(self, orchard: Orchard, monkeypatch: pytest.MonkeyPatch) -> None:
         """They cost a look, and make no copy."""
-        monkeypatch.setattr(module, "_hashes", lambda texts: np.zeros(len(texts), np.int64))
+        monkeypatch.setattr(module, "hashes_of", lambda texts: np.zeros(len(texts), np.int64))
         orchard.outcome(*({"uri": name, "sha256": sha} for name, sha in zip("abcd", "xyxz", strict=True)))
         assert [each.uris for each in found_in(orchard).copies] == [("a", "c")]
 
     def test_an_empty_table(self, orchard: Orchard) -> None:
         """It has no copies."""
         found = found_in(orchard)
-        assert (found.copies, found.groups, found.surplus, len(found.spare)) == ((), 0, 0, 0)
+        assert (found.copies, found.groups, found.surplus, found.named.num_rows) == ((), 0, 0, 0)
 
     def test_labels_of_ones_own(self, orchard: Orchard) -> None:
         """They are told instead of those of the table."""
-
-        class Own:
-            name = "labels.csv"
-
-            def of(self, uris: pa.Array | pa.ChunkedArray) -> pa.Array:
-                return pa.array([{"a": "mine"}.get(uri) for uri in uris.to_pylist()], pa.string())
-
+        own = OwnLabels("labels.csv", pa.array(["a"]), pa.array(["mine"]))
         orchard.outcome(*({"uri": name, "sha256": "x", "label": "plum"} for name in "ab"))
         now = snapshot(orchard.paths.table(FEATURES), ONE)
-        assert exact(now.parts, Own()).copies == (Copies("x", ("a", "b"), ("mine", None)),)
+        assert exact(now.parts, own).copies == (Copies("x", ("a", "b"), ("mine", None)),)
 
 
 class TestNear:
@@ -106,21 +107,23 @@ class TestNear:
     values = np.array([[0, 0], [9, 9], [0, 0.1], [9, 9.2], [9, 9], [-9, 5], [5, -9]], np.float32)
 
     def test_copies_take_part_once(self) -> None:
-        """Places are those of the pictures that were given."""
-        found = near(points(self.values), self.values, pa.array(["e"]))
+        """The first of those that are drawn; places are those of the pictures that were given."""
+        copies = pa.table({"uri": ["b", "e", "f", "missing"], "sha256": ["x", "x", "y", "y"]})
+        found = near(points(self.values), self.values, copies)
         assert list(zip(found.first.tolist(), found.second.tolist(), strict=True)) == [(0, 2), (1, 3)]
+        assert found.searched == 6
 
     def test_thumbnails_are_asked_for_in_pairs(self) -> None:
         """Those of the nearest pairs, each picture once."""
-        found = near(points(self.values), self.values, pa.array([], pa.string()))
+        found = near(points(self.values), self.values, NO_COPIES)
         assert uris_of(points(self.values), found, 100) == ["b", "e", "a", "c", "d"]
-        assert uris_of(points(self.values), found, 3) == ["b", "e"]
+        assert uris_of(points(self.values), found, 3) == ["b", "e", "a"]
 
 
 class TestDuplicates:
     """What is told in the end."""
 
-    pairs = Near(np.array([0, 1, 2]), np.array([1, 2, 3]), np.array([0.1, 0.2, 5.0]), usual=10.0)
+    pairs = Near(np.array([0, 1, 2]), np.array([1, 2, 3]), np.array([0.1, 0.2, 5.0]), usual=10.0, searched=4)
     seen = points(np.zeros((4, 1), np.float32))
 
     def thumbnails(self, **levels: int) -> dict[str, NDArray[np.uint8]]:
@@ -134,7 +137,7 @@ class TestDuplicates:
             Alike(("c", "d"), ("C", "D"), 5.0, 1.0),
             Alike(("a", "b"), ("A", "B"), 0.1, 3.0),
         )
-        assert (found.pairs, found.searched) == (2, 4)
+        assert (found.pairs, found.searched, found.compared) == (2, 4, 4)
 
     def test_without_thumbnails(self) -> None:
         """Only what lies very near, after all that was compared."""

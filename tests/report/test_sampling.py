@@ -57,8 +57,8 @@ class TestDraw:
         drawn = np.bincount(strata[found.of(strata, hashes)])
         assert drawn.tolist() == quotas(np.array([4_000, 900, 30, 2]), 500).tolist()
         assert found.rule == (
-            "500 of 4,932 pictures are drawn, chosen by a hash of their uri, so that it is the same ones again: "
-            "of each label in proportion, and at least 20 of each or all that it has"
+            "500 of 4,932 pictures are drawn: of each label in proportion, but at least 20 or all that it has; "
+            "chosen by a hash of their uri, so the same ones each time"
         )
 
     def test_more_labels_than_room(self) -> None:

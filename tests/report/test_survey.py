@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from batch.algebra.vectors import lists
+from batch.own_labels import OwnLabels
 from batch.report import first_reading
 from batch.report.findings import POINTS, Label
 from batch.report.first_reading import Read
@@ -187,21 +188,14 @@ class TestSample:
         assert outliers[0] == outliers[1]
 
 
-class Own:
-    """Labels of the user's own: the number's last digit, and none for zeros."""
-
-    name = "labels.csv"
-
-    def of(self, uris: pa.Array | pa.ChunkedArray) -> pa.Array:
-        """Give them."""
-        digits = [uri[-5] for uri in uris.to_pylist()]
-        return pa.array([None if digit == "0" else digit for digit in digits])
-
-
 def test_labels_of_ones_own_replace_all_others() -> None:
     """Also where they say nothing of a picture."""
     rows = clusters({"plum": 30})
-    found = rows.survey(labels=Own())
+    uris = [each for batch in rows.read(("uri",)) for each in batch["uri"].to_pylist()]
+    # The number's last digit, and none for zeros.
+    named = [each for each in uris if each[-5] != "0"]
+    own = OwnLabels("labels.csv", pa.array(named), pa.array([each[-5] for each in named]))
+    found = rows.survey(labels=own)
     assert [(each.name, each.n) for each in found.labels] == [(None, 3)] + [(str(digit), 3) for digit in range(1, 10)]
     assert found.sample.points["label"].to_pylist()[:3] == [None, "1", "2"]
 

@@ -152,7 +152,7 @@ class TestWinners:
 
     def test_hashes_that_collide_cost_no_picture(self, orchard: Orchard, monkeypatch: pytest.MonkeyPatch) -> None:
         """Rows are decided by their uris."""
-        monkeypatch.setattr(module, "_hashes", lambda uris: np.zeros(len(uris), np.int64))
+        monkeypatch.setattr(module, "hashes_of", lambda uris: np.zeros(len(uris), np.int64))
         orchard.outcome(*({"uri": str(number)} for number in range(5)))
         orchard.outcome({"uri": "3", "attempt": 2})
         found = decided(orchard, "1")
