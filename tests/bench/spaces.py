@@ -8,10 +8,10 @@ import argparse
 import resource
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from batch.refit import refit
@@ -56,8 +56,9 @@ def space(root: Path, pictures: int, components: int = 100, width: int = WIDTH, 
     return lake
 
 
-def noise(uris: Sequence[str], say: Say) -> dict[str, NDArray[np.uint8]]:
+def noise(versions: pa.Table, say: Say) -> dict[str, NDArray[np.uint8]]:
     """Give every picture a thumbnail of noise."""
+    uris = versions["uri"].to_pylist()
     random = np.random.default_rng(0)
     return {uri: random.integers(0, 256, (SIDE, SIDE, 3)).astype(np.uint8) for uri in uris}
 
