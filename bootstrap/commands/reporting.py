@@ -79,8 +79,8 @@ class _Said:
     small: Thumbnails = field(default_factory=lambda: Thumbnails({}))
 
     def notes(self) -> list[str]:
-        """Return the sentences, that on missing thumbnails first."""
-        return [each for each in (self.small.note, *self.sentences) if each]
+        """Return the sentences, each once, that on missing thumbnails first."""
+        return [each for each in dict.fromkeys((self.small.note, *self.sentences)) if each]
 
 
 def _report(
@@ -97,9 +97,13 @@ def _report(
     own = own_labels.load(settings.labels) if settings.labels else None
     reading = _thumbnails(lake, settings, said) if pictures else None
     found = findings(lake, featurizer, labels=own, thumbnails=reading, links=links, say=say)
-    if found.sample.rule:
-        said.sentences.append(found.sample.rule)
+    said.sentences += [found.sample.rule, _unlabelled(found)]
     return _written(found, folder, say)
+
+
+def _unlabelled(found: "Findings") -> str:
+    count = sum(label.n for label in found.labels if label.name is None) if found.labelled_by else 0
+    return f"{count:,} of {found.n:,} pictures have no label in {found.labelled_by}" if count else ""
 
 
 def _written(found: "Findings", folder: Path, say: Say) -> list[Path]:

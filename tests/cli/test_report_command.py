@@ -53,7 +53,8 @@ def test_a_report_is_a_page_and_charts(ask: Ask, field: Field, tmp_path: Path) -
     (tmp_path / "mine.csv").write_text(f"uri,label\n{tmp_path}/landing/p/2.png,quince\n")
     done = ask("report", "--out", "seen/today", "--labels", "mine.csv")
     assert done.returncode == 0, done.stderr
-    missing, written = done.stdout.splitlines()
+    missing, unlabelled, written = done.stdout.splitlines()
+    assert unlabelled == f"{COUNT - 1} of {COUNT} pictures have no label in mine.csv"
     assert missing == f"1 of {COUNT} thumbnails are missing (gone 1)"
     assert written.startswith(f"{tmp_path}/seen/today/report.html (")
     assert "charts beside it" in written
