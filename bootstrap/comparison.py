@@ -18,9 +18,9 @@ from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.markup import escape
 
+from bootstrap.terminal import console as terminal_console
 from bootstrap.terminal import grid, plain
 from conf.errors import LandingError, Rejected, StorageError, UsageError
 from conf.lake import Place, open_lake
@@ -183,7 +183,7 @@ def show(found: Sequence[Compared], price: float, as_json: bool) -> None:
     table = grid(None, "backbone", "img/s, 1 core", side_by_side, *columns)
     for each in found:
         table.add_row(escape(each.backbone), *_cells(each))
-    Console(highlight=False).print(table)
+    terminal_console().print(table)
     for line in _footnotes(found, price):
         plain(line)
 
@@ -283,7 +283,7 @@ def _compared(spec: str, featurizer: Featurizer, seen: _Sample, run: Measured, c
 
 
 def _cells(each: Compared) -> tuple[str, ...]:
-    pure = _NONE if each.purity is None else f"{each.purity:.3f} (chance {each.chance:.3f})"
+    pure = _NONE if each.purity is None else f"{each.purity:.3f}"
     return (
         f"{each.core_rate:.1f}",
         f"{each.rate:.1f}",
@@ -298,11 +298,12 @@ def _cells(each: Compared) -> tuple[str, ...]:
 def _footnotes(found: Sequence[Compared], price: float) -> list[str]:
     first, most = found[0], max(found, key=lambda each: sum(each.rejections.values()))
     left_out = f"; left out: {_counted(most.rejections)}" if most.rejections else ""
+    chance = "" if first.chance is None else f" By chance the purity would be {first.chance:.3f}."
     least = min(each.cores_had for each in found)
     busy = (f"Other programs had up to {1 - least:.0%} of the cores' time meanwhile: img/s are too low by as much.",)
     return [
-        f"On {first.pictures:,} pictures of {first.labels:,} labels{left_out}. k is of this sample: more pictures "
-        "need more.",
+        f"On {first.pictures:,} pictures of {first.labels:,} labels{left_out}.{chance} k is of this sample: "
+        "more pictures need more.",
         "Measured here, decoding included; fetching, Spark and tables come on top. USD are estimated from that at "
         f"{price:g} a core and hour (--price).",
         *(busy if least < _QUIET else ()),

@@ -5,17 +5,17 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from bootstrap.terminal import console as terminal_console
 from bootstrap.terminal import grid, plain, rejections
 from streaming.totals import duration
 
 
 def status(found: Mapping[str, Any]) -> None:
     """Print `Lake.status`."""
-    console = Console(highlight=False)
+    console = terminal_console()
     facts = grid(None, "", "")
     facts.add_row("lake", escape(found["lake"]))
     for leg in ("stream", "refit"):

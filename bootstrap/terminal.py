@@ -4,6 +4,7 @@ Names of files and labels are anybody's: what is shown of them is what can be se
 """
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from typing import IO, Any
@@ -22,6 +23,9 @@ from conf.settings import FIELDS, NAMES, Resolved
 from streaming.backbones.architectures import Architecture
 from streaming.backbones.featurizer import Featurizer
 from streaming.totals import Totals, duration
+
+# Columns of output that nobody sees as it comes.
+_WIDE = 200
 
 
 def line(totals: Totals) -> str:
@@ -69,7 +73,7 @@ def rejected(found: pa.Table, as_json: bool) -> None:
     table = grid(None, "rejected", "picture", "what was seen", "attempt")
     for row in found.select(columns).sort_by([("rejection", "ascending"), ("uri", "ascending")]).to_pylist():
         table.add_row(*(escape(str(row[name])) for name in columns))
-    Console(highlight=False).print(table)
+    console().print(table)
 
 
 def configuration(resolved: Resolved) -> None:
@@ -79,21 +83,21 @@ def configuration(resolved: Resolved) -> None:
         value = getattr(resolved.settings, name)
         value = " ".join(value) if isinstance(value, tuple) else str(value)
         table.add_row(name, escape(redacted(value)), escape(resolved.origins[name]), FIELDS[name].metadata["sentence"])
-    Console(highlight=False).print(table)
+    console().print(table)
 
 
 def backbones(architectures: Iterable[Architecture], lake: LakePaths | None) -> None:
     """Print the known networks and those compiled in a lake."""
-    console = Console(highlight=False)
+    output = console()
     table = grid(None, "name", "input", "weights", "what it is")
     for each in architectures:
         table.add_row(each.name, str(each.size), each.named_weights, each.sentence)
-    console.print(table)
+    output.print(table)
     if lake is not None:
         compiled = grid("compiled in this lake", "featurizer")
         for manifest in [each for each in below(lake.backbones) if each.suffix == ".json"]:
             compiled.add_row(escape(manifest.stem))
-        console.print(compiled)
+        output.print(compiled)
 
 
 def compiled(made: Featurizer) -> None:
@@ -125,6 +129,12 @@ def grid(title: str | None, *columns: str) -> Grid:
 
 def _cell(content: RenderableType | None) -> RenderableType | None:
     return Text.from_markup(printable(content), emoji=False) if isinstance(content, str) else content
+
+
+def console() -> Console:
+    """Return standard output for tables; where it is no terminal, wide enough that no line is broken."""
+    made = Console(highlight=False)
+    return made if made.is_terminal or "COLUMNS" in os.environ else Console(highlight=False, width=_WIDE)
 
 
 def plain(text: str, file: IO[str] | None = None) -> None:

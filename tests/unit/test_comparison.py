@@ -153,9 +153,9 @@ def test_a_table_and_json(capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     show([one, two], 0.05, as_json=False)
     head, first, second, *notes = capsys.readouterr().out.splitlines()
     assert "img/s, 2 cores" in head
-    assert first.split() == ["a@64", "61.2", "118.6", "1,280", "13.4", "MB", "0.931", "(chance", "0.080)", "77", "0.23"]
+    assert first.split() == ["a@64", "61.2", "118.6", "1,280", "13.4", "MB", "0.931", "77", "0.23"]
     assert second.split()[0] == "b[x]"
-    assert "398 pictures of 12 labels; left out: gone 2." in notes[0]
+    assert "398 pictures of 12 labels; left out: gone 2. By chance the purity would be 0.080." in notes[0]
     assert "estimated" in notes[1]
     assert "0.05 a core and hour" in notes[1]
     assert len(notes) == 2
