@@ -5,6 +5,7 @@ Distances are Euclidean in the space of the components unless said otherwise; pi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 Name = str | None
 
-# The points of a sample: `components` are the first axes, as many in each row; `distance` is to the centre of the
+# The points of a sample: `components` are the first ones, as many in each row; `distance` is to the centre of the
 # picture's own label, null where it has none.
 POINTS = pa.schema(
     [
@@ -99,7 +100,7 @@ class Sample:
     points : pyarrow.Table
         As `POINTS`; all of them, or a part drawn by label and by chance from a fixed seed.
     rule : str
-        In a sentence how the part was drawn; empty where all are shown.
+        In a sentence without its full stop how the part was drawn; empty where all are shown.
     """
 
     of: int
@@ -262,7 +263,7 @@ class Findings:
     made_at : datetime
         When the report was.
     model : str
-        Id of the published model, on whose axes everything lies.
+        Id of the published model, by whose components everything lies.
     run_card : mapping
         How that was made.
     n, provisional : int
@@ -270,8 +271,8 @@ class Findings:
     width, k : int
         Length of the features, and components.
     variances, shares : ndarray of float64
-        Eigenvalues, greatest first, and their shares of all variance: of all axes where the model's moments tell them,
-        else of its k components only.
+        Eigenvalues and their shares of all variance, by component: those of the model in its order, then, where its
+        moments tell them, all others, greatest first.
     labels : tuple of Label
         By name, None first.
     labelled_by : str
@@ -294,7 +295,10 @@ class Findings:
         How many strays there are in all.
     labels_beyond : int
         How many smaller labels there are beside `labels`, where there are more than a thousand: nothing is told of
-        them, and their pictures have no distance.
+        them, and their pictures have no distance. Pictures without a label count as one.
+    freshness : tuple of float
+        Seconds from a picture's landing to its first outcome, median and 95th percentile of all; NaN where there was
+        none.
     """
 
     lake: str
@@ -320,3 +324,4 @@ class Findings:
     links: Mapping[str, str] = field(default_factory=dict, repr=False)
     labels_beyond: int = 0
     suspected: int = 0
+    freshness: tuple[float, float] = (math.nan, math.nan)

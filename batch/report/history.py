@@ -102,19 +102,25 @@ _SENTENCES = {each.value: each.sentence for each in Reason}
 
 
 @dataclass(frozen=True, eq=False)
-class _Times:
-    """Of outcomes: when they were made, in µs since 1970; freshness in s, NaN but for a first attempt; rejections."""
+class Times:
+    """When outcomes were made; 13 bytes each.
+
+    Attributes
+    ----------
+    made : ndarray of int64, shape (n,)
+        In µs since 1970.
+    freshness : ndarray of float32, shape (n,)
+        Seconds from a picture's landing to its first outcome, 0 where a clock says less; NaN of later attempts.
+    rejected : ndarray of bool, shape (n,)
+    """
 
     made: NDArray[np.int64]
     freshness: NDArray[np.float32]
     rejected: NDArray[np.bool_]
 
 
-def intervals(parts: Sequence[Part], say: Say = silent) -> tuple[Interval, ...]:
-    """Return how much was featurized when, in at most 96 stretches of equal and round length; 13 bytes an outcome.
-
-    Freshness is the time from a picture's landing to its first outcome, 0 where a clock says less. A stretch begins at
-    a multiple of its length since 1970, in UTC.
+def times_of(parts: Sequence[Part], say: Say = silent) -> Times:
+    """Read when outcomes were made.
 
     Parameters
     ----------
@@ -127,30 +133,40 @@ def intervals(parts: Sequence[Part], say: Say = silent) -> tuple[Interval, ...]:
         A file cannot be read.
     """
     total, done = sum(part.wanted for part in parts), 0
-    found = []
+    found = [Times(np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros(0, np.bool_))]
     for batch in _batches(parts, _TOLD):
         say("reading when pictures were featurized", done, total)
         found.append(_times(batch))
         done += batch.num_rows
     say("reading when pictures were featurized", done, total)
-    if not done:
-        return ()
-    times = _Times(
+    return Times(
         np.concatenate([each.made for each in found]),
         np.concatenate([each.freshness for each in found]),
         np.concatenate([each.rejected for each in found]),
     )
-    return _stretches(times)
 
 
-def _times(batch: pa.RecordBatch) -> _Times:
+def freshness(times: Times) -> tuple[float, float]:
+    """Return the median and the 95th percentile of all freshness, in seconds; NaN where there is none."""
+    return _quantiles(times.freshness)
+
+
+def intervals(times: Times) -> tuple[Interval, ...]:
+    """Return how much was featurized when, in at most 96 stretches of equal and round length.
+
+    A stretch begins at a multiple of its length since 1970, in UTC.
+    """
+    return _stretches(times) if len(times.made) else ()
+
+
+def _times(batch: pa.RecordBatch) -> Times:
     made, landed = (batch.column(name).cast(pa.int64()).to_numpy() for name in ("featurized_at", "landed_at"))
     seconds = np.maximum((made - landed) / _SECOND, 0).astype(np.float32)
     seconds[batch.column("attempt").to_numpy() != 1] = np.nan
-    return _Times(made, seconds, pc.is_valid(batch.column("rejection")).to_numpy(zero_copy_only=False))
+    return Times(made, seconds, pc.is_valid(batch.column("rejection")).to_numpy(zero_copy_only=False))
 
 
-def _stretches(times: _Times) -> tuple[Interval, ...]:
+def _stretches(times: Times) -> tuple[Interval, ...]:
     length = length_of(int(times.made.min()), int(times.made.max()))
     numbers = times.made // (length * _SECOND)
     order = np.argsort(numbers, kind="stable")
@@ -165,11 +181,22 @@ def _stretches(times: _Times) -> tuple[Interval, ...]:
 
 def _interval(number: int, length: int, freshness: NDArray[np.float32], rejected: NDArray[np.bool_]) -> Interval:
     start = _EPOCH + timedelta(seconds=number * length)
-    measured = freshness[~np.isnan(freshness)].astype(np.float64)
-    p50, p95 = np.quantile(measured, (0.5, 0.95)).tolist() if len(measured) else (np.nan, np.nan)
     return Interval(
-        start, start + timedelta(seconds=length), len(freshness), int(rejected.sum()), p50, p95, len(freshness) / length
+        start,
+        start + timedelta(seconds=length),
+        len(freshness),
+        int(rejected.sum()),
+        *_quantiles(freshness),
+        rate=len(freshness) / length,
     )
+
+
+def _quantiles(freshness: NDArray[np.float32]) -> tuple[float, float]:
+    measured = freshness[~np.isnan(freshness)].astype(np.float64)
+    if not len(measured):
+        return np.nan, np.nan
+    p50, p95 = np.quantile(measured, (0.5, 0.95)).tolist()
+    return p50, p95
 
 
 def length_of(first: int, last: int) -> int:

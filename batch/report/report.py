@@ -17,8 +17,9 @@ from batch.model import Model
 from batch.own_labels import OwnLabels
 from batch.report import duplicates, history, pictures
 from batch.report.duplicates import Exact
-from batch.report.findings import Findings, Interval, Refitted, Rejected
+from batch.report.findings import Findings, Refitted, Rejected
 from batch.report.first_reading import READING
+from batch.report.history import Times
 from batch.report.pictures import Links, Thumbnails
 from batch.report.resemblance import Near
 from batch.report.survey import Survey, survey
@@ -81,7 +82,7 @@ def findings(
         had |= _small(thumbnails, known.view, missing, say)
         had = {uri: had[uri] for uri in shown if uri in had}
     linked = [*telling, *pictures.named((), twice, (), known.rejected), *points["uri"].to_pylist()]
-    say("finding what every axis explains")
+    say("finding what every component explains")
     variances, shares = spectrum(models.load(lake, known.view.model.id, moments=True))
     model = known.view.model
     return Findings(
@@ -103,11 +104,12 @@ def findings(
         duplicates=twice,
         rejected=known.rejected,
         refits=known.refits,
-        intervals=known.intervals,
+        intervals=history.intervals(known.times),
         thumbnails=had,
         links=links(list(dict.fromkeys(linked))) if links else {},
         labels_beyond=look.beyond,
         suspected=look.suspected,
+        freshness=history.freshness(known.times),
     )
 
 
@@ -116,18 +118,22 @@ def _small(thumbnails: Thumbnails | None, seen: View, uris: Sequence[str], say: 
 
 
 def spectrum(model: Model) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the variances of a model's axes and their shares of all variance, greatest first, shape (m,).
+    """Return the variances by component and their shares of all variance, shape (m,).
+
+    The model's k components come in its own order, which a refit takes over from the model before and is not always
+    that of their variances; all others follow, greatest first.
 
     Parameters
     ----------
     model
-        With its moments, which tell them of every axis; without them they are of its k axes only.
+        With its moments, which tell of every component; without them there are its k only.
     """
+    variances, shares = model.explained_variance, model.explained_variance_ratio
     moments = Moments.from_bytes(model.moments) if model.moments else None
-    if moments is not None and moments.full:
-        return solvers.eigenvalues(moments.n, moments.mean, moments.scatter)
-    order = np.argsort(-model.explained_variance, kind="stable")
-    return model.explained_variance[order], model.explained_variance_ratio[order]
+    if moments is None or not moments.full:
+        return variances, shares
+    others = [each[model.k :] for each in solvers.eigenvalues(moments.n, moments.mean, moments.scatter)]
+    return np.concatenate([variances, others[0]]), np.concatenate([shares, others[1]])
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +146,7 @@ class _Known:
     near: Near
     rejected: tuple[Rejected, ...]
     refits: tuple[Refitted, ...]
-    intervals: tuple[Interval, ...]
+    times: Times
 
 
 def _known(lake: LakePaths, featurizer: str, labels: OwnLabels | None, say: Say) -> _Known:
@@ -162,5 +168,5 @@ def _read(lake: LakePaths, featurizer: str, labels: OwnLabels | None, say: Say) 
     near = duplicates.near(look.sample.points, look.drawn, exact.named)
     say("reading what was rejected")
     rejected = history.rejected(outcomes.parts)
-    intervals = history.intervals(outcomes.parts, say)
-    return _Known(seen, look, exact, near, rejected, history.refits(lake, featurizer), intervals)
+    times = history.times_of(outcomes.parts, say)
+    return _Known(seen, look, exact, near, rejected, history.refits(lake, featurizer), times)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from batch.refit import refit, use
 from batch.report import history
 from batch.report.findings import Interval, Rejected
-from batch.report.history import intervals, length_of, refits, rejected
+from batch.report.history import freshness, intervals, length_of, refits, rejected, times_of
 from batch.rows.parts import Part
 from batch.rows.winners import snapshot
 from conf.rejections import Reason
@@ -125,7 +125,7 @@ class TestIntervals:
     """How much was featurized when."""
 
     def test_counts_and_freshness(self, orchard: Orchard) -> None:
-        """Without gaps; a later attempt has no freshness, and a clock that was set back none below 0."""
+        """Without gaps, and over all; a later attempt has no freshness, and a clock that was set back none below 0."""
         rows = [(0, 3), (0, 5), (0, 7), (10, 4)]
         orchard.outcome(
             *(
@@ -135,7 +135,9 @@ class TestIntervals:
             {"uri": "retried", "attempt": 2, "landed_at": seconds(-900), "featurized_at": seconds(10)},
         )
         orchard.outcome({"uri": "x", "landed_at": seconds(9), "featurized_at": seconds(1), "rejection": "gone"})
-        found = intervals(outcomes(orchard))
+        times = times_of(outcomes(orchard))
+        found = intervals(times)
+        assert freshness(times) == pytest.approx((4.0, np.quantile([3, 5, 7, 4, 0], 0.95)))
         assert len(found) == 11
         assert found[0] == Interval(seconds(0), seconds(1), 3, 0, 5.0, float(np.quantile([3, 5, 7], 0.95)), 3.0)
         assert found[1] == Interval(seconds(1), seconds(2), 1, 1, 0.0, 0.0, 1.0)
@@ -148,7 +150,7 @@ class TestIntervals:
     def test_a_longer_time_has_longer_stretches(self, orchard: Orchard) -> None:
         """Two hours in stretches of two minutes."""
         orchard.outcome(*({"uri": f"{row}", "featurized_at": seconds(40 * row)} for row in range(181)))
-        found = intervals(outcomes(orchard))
+        found = intervals(times_of(outcomes(orchard)))
         assert {each.end - each.start for each in found} == {timedelta(minutes=2)}
         assert len(found) == 61
         assert [each.outcomes for each in found] == [3] * 60 + [1]
@@ -158,12 +160,14 @@ class TestIntervals:
         """Up to the last outcome."""
         said: list[tuple[str, float, float]] = []
         orchard.featurize("a", "b")
-        intervals(outcomes(orchard), lambda text, done=0, total=0: said.append((text, done, total)))
+        times_of(outcomes(orchard), lambda text, done=0, total=0: said.append((text, done, total)))
         assert said[-1] == ("reading when pictures were featurized", 2, 2)
 
     def test_none(self, orchard: Orchard) -> None:
         """No outcome has no time."""
-        assert intervals(outcomes(orchard)) == ()
+        times = times_of(outcomes(orchard))
+        assert intervals(times) == ()
+        assert np.isnan(freshness(times)).all()
 
     @given(
         st.datetimes(datetime(1971, 1, 1), datetime(2200, 1, 1)),

@@ -1,6 +1,7 @@
 """All that a report says, from real lakes."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -116,6 +117,7 @@ class TestFull:
         assert [(each.reason, each.examples) for each in found.rejected] == [("corrupt", ((uri("bad"), "no end"),))]
         assert [each.published for each in found.refits] == [True]
         assert sum(each.outcomes for each in found.intervals) == 66
+        assert 0 <= found.freshness[0] <= found.freshness[1]
         assert found.sample.points["source"].to_pylist().count("provisional") == 2
         assert (found.labelled_by, dict(found.links), dict(found.thumbnails)) == ("", {}, {})
 
@@ -174,9 +176,9 @@ class TestFull:
 
 
 class TestSpectrum:
-    """What every axis explains."""
+    """What every component explains."""
 
-    def test_of_all_axes(self, full: Orchard) -> None:
+    def test_of_all_components(self, full: Orchard) -> None:
         """Where the model's moments tell; its own are the first of them."""
         model = models.load(full.paths, view(full.paths, ONE).model.id, moments=True)
         variances, shares = spectrum(model)
@@ -185,6 +187,20 @@ class TestSpectrum:
         np.testing.assert_allclose(shares[:3], model.explained_variance_ratio)
         assert shares.sum() == pytest.approx(1)
         assert (np.diff(variances) < 0).all()
+
+    def test_in_the_order_of_the_model(self, full: Orchard) -> None:
+        """Which a refit takes over from the model before, whatever its components explain now."""
+        model = models.load(full.paths, view(full.paths, ONE).model.id, moments=True)
+        variances, shares = spectrum(model)
+        order = [1, 0, 2]
+        turned = replace(
+            model,
+            explained_variance=model.explained_variance[order],
+            explained_variance_ratio=model.explained_variance_ratio[order],
+        )
+        places = [*order, *range(3, WIDTH)]
+        for found, wanted in zip(spectrum(turned), (variances[places], shares[places]), strict=True):
+            np.testing.assert_allclose(found, wanted)
 
     def test_of_the_components_only(self, orchard: Orchard) -> None:
         """Where a solver needed no moments."""
