@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from batch.report import data, palette, wording
 from batch.report.findings import Findings, Interval, Name, Refitted
-from conf.printable import printable
+from conf.files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,7 +68,7 @@ def charts(findings: Findings, folder: Path) -> tuple[Path, ...]:
     Returns
     -------
     tuple of Path
-        Of those that have anything to show.
+        Of those that have anything to show; one that has not is deleted, as it is of an earlier report.
     """
     folder.mkdir(parents=True, exist_ok=True)
     drawings: dict[str, tuple[bool, Callable[[Findings, Figure], None]]] = {
@@ -77,12 +78,19 @@ def charts(findings: Findings, folder: Path) -> tuple[Path, ...]:
         "freshness": (any(each.outcomes for each in findings.intervals), _freshness),
         "drift": (any(each.drift for each in findings.refits), _drift),
     }
-    return tuple(
-        _drawn(findings, draw, folder / f"{name}.png") for name, (anything, draw) in drawings.items() if anything
-    )
+    paths = []
+    for name, (anything, draw) in drawings.items():
+        path = folder / f"{name}.png"
+        if anything:
+            write_atomically(path, _drawn(findings, draw))
+            paths.append(path)
+        else:
+            path.unlink(missing_ok=True)
+    return tuple(paths)
 
 
-def _drawn(findings: Findings, draw: Callable[[Findings, Figure], None], path: Path) -> Path:
+def _drawn(findings: Findings, draw: Callable[[Findings, Figure], None]) -> bytes:
+    png = BytesIO()
     with rc_context({**_STYLE, "font.family": _fonts()}), warnings.catch_warnings():  # type: ignore[dict-item]
         # A name in a script that no font here has is drawn as boxes.
         warnings.filterwarnings("ignore", "Glyph .* missing")
@@ -91,8 +99,8 @@ def _drawn(findings: Findings, draw: Callable[[Findings, Figure], None], path: P
         draw(findings, figure)
         figure.text(0.995, 0.004, _origin(findings), ha="right", va="bottom", fontsize=11, color=_QUIET)
         figure.get_layout_engine().set(rect=(0.006, 0.03, 0.988, 0.96))  # type: ignore[union-attr, call-arg]
-        figure.savefig(path)
-    return path
+        figure.savefig(png, format="png")
+    return png.getvalue()
 
 
 def _fonts() -> list[str]:
@@ -106,7 +114,7 @@ def _origin(findings: Findings) -> str:
 
 
 def _short(name: Name, most: int = 26) -> str:
-    text = "no label" if name is None else printable(name) or "(empty name)"
+    text = wording.named(name)
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
@@ -139,7 +147,7 @@ def _space(findings: Findings, figure: Figure) -> None:
 
 
 def _plane(components: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the first two axes; with one only, labels lie one above the other."""
+    """Return the first two components; with one only, labels lie one above the other."""
     first = components[:, 0] if components.shape[1] else np.zeros(len(labels))
     second = (
         components[:, 1] if components.shape[1] > 1 else labels + 0.6 * ((np.arange(len(labels)) * 0.618) % 1 - 0.5)
@@ -149,12 +157,13 @@ def _plane(components: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArra
 
 def _titled(findings: Findings, axes: Axes, points: NDArray[np.float64]) -> None:
     shares = [wording.share(share) for share in findings.shares[:2]]
+    plane = data.components(findings.sample).shape[1] > 1
     axes.set_xlabel(" · ".join(["Component 1", *shares[:1]]))
-    axes.set_ylabel(" · ".join(["Component 2", *shares[1:2]]) if len(shares) > 1 else "Label")
+    axes.set_ylabel(" · ".join(["Component 2", *shares[1:2]]) if plane else "Label")
     drawn, of = len(points), findings.sample.of
-    part = f"{drawn:,} of {of:,} pictures, a sample" if drawn < of else f"{of:,} pictures"
-    axes.set_title(f"Feature space: {part}")
-    if len(shares) > 1:
+    pictures = wording.counted(of, "picture")
+    axes.set_title(f"Feature space: {f'{drawn:,} of {pictures}, a sample' if drawn < of else pictures}")
+    if plane:
         axes.set_aspect("equal", adjustable="datalim")
 
 
@@ -186,7 +195,7 @@ def _placed(axes: Axes, name: str, middle: NDArray[np.float64], taken: list[Bbox
 
 def _scree(findings: Findings, figure: Figure) -> None:
     left, right = figure.subplots(1, 2)
-    many = min(findings.shares.size, max(20, int(1.5 * findings.k)))
+    many = data.charted(findings)
     at = np.arange(1, many + 1)
     left.bar(at, findings.shares[:many], color=_ONE, width=0.75)
     left.set_title("Share of variance by component")
@@ -214,9 +223,8 @@ def _labels(findings: Findings, figure: Figure) -> None:
     right.barh(rows, np.nan_to_num([each.spread for each in shown]), color=colours)
     right.plot(_gaps([each.nearest_distance for each in shown]), rows, "|", color=_INK, markersize=14, mew=2.5)
     left.set_yticks(rows, [_short(each.name) for each in shown], color=_INK, fontsize=15 if len(shown) < 20 else 11)
-    left.set_title(
-        "Pictures" if len(shown) == len(named) else f"Pictures, the {len(shown)} largest of {len(named)} labels"
-    )
+    of = len(named) + findings.labels_beyond
+    left.set_title("Pictures" if len(shown) == of else f"Pictures, the {len(shown)} largest of {of:,} labels")
     left.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     right.set_title("Spread, and the distance to the nearest label ( | )")
     for axes in (left, right):
@@ -266,7 +274,7 @@ def _drift(findings: Findings, figure: Figure) -> None:
     top.set_title("Means moved, in standard deviations")
     bottom.plot(starts, _told(shown, "error_old"), color=_ONE, label="known pictures", **style)
     bottom.plot(starts, _told(shown, "error_new"), color=_TWO, label="new pictures", **style)
-    bottom.set_title("Variance off the axes")
+    bottom.set_title("Variance off the components")
     bottom.yaxis.set_major_formatter(_PERCENT)
     bottom.legend(loc="best")
     for axes in (top, bottom):

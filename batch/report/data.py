@@ -5,7 +5,7 @@ import gzip
 import json
 import math
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,12 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from batch.report import wording
 from batch.report.findings import Findings, Name, Refitted, Sample
 from batch.report.palette import Look
+from batch.report.survey import AXES
 from batch.report.thumbnails import Sprites
 from conf.printable import printable
 
-AXES = 10
 _STEPS = 65000
 _OPENED = ("http", "https", "file")
 
@@ -56,25 +57,37 @@ def drawn(findings: Findings, looks: Mapping[Name, Look], sprites: Sprites) -> d
     -------
     dict
         The lists of the points are in base64: label, source, sprite and distance as little-endian int32 (the last
-        float32), components as int16. Components are axis by axis; -32768 stands for none.
+        float32), components as int16, one after the other; -32768 stands for none.
     """
     return {
         **_points(findings.sample, list(looks)),
         **_places(findings, sprites),
+        "of": findings.sample.of,
         "axes": _axes(findings),
         "labels": _labels(findings, looks),
-        "shares": _finite(findings.shares.tolist()),
+        "shares": _finite(findings.shares[: charted(findings)].tolist()),
         "k": findings.k,
         "refits": [_refit(each) for each in findings.refits],
         "intervals": [
             [_millis(each.start), *_finite([each.freshness_p50, each.freshness_p95, each.rate])]
             for each in findings.intervals
         ],
+        "stretch": stretch(findings),
     }
 
 
+def charted(findings: Findings) -> int:
+    """Return of how many components the charts show the variance: half as many again as the model's, 20 at least."""
+    return min(findings.shares.size, max(20, math.ceil(1.5 * findings.k)))
+
+
+def stretch(findings: Findings) -> float:
+    """Return how long each interval is, in seconds; 0 where there is none."""
+    return next(((each.end - each.start).total_seconds() for each in findings.intervals), 0.0)
+
+
 def components(sample: Sample) -> NDArray[np.float32]:
-    """Return the components (n, axes) of a sample's points, ten axes at most."""
+    """Return the components of a sample's points, the first ten at most, shape (n, m)."""
     column = sample.points["components"].combine_chunks()
     n = len(column)
     values = np.asarray(column.flatten().to_numpy(zero_copy_only=False), np.float32)
@@ -154,4 +167,4 @@ def _finite(values: Sequence[float | None]) -> list[float | None]:
 
 
 def _millis(when: datetime) -> int:
-    return round((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() * 1000)
+    return round(wording.aware(when).timestamp() * 1000)

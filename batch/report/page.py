@@ -12,13 +12,15 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from importlib.resources import files
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from batch.report import data, palette, wording
-from batch.report.findings import Findings, Interval, Name, Refitted
+from batch.report import data, palette, pictures, wording
+from batch.report.findings import Findings, Name, Refitted
+from batch.report.survey import AXES
 from batch.report.thumbnails import Sprites, sprites
 from conf.printable import printable
 
@@ -36,7 +38,17 @@ _PROGRAM = (
     "curves.js",
     "page.js",
 )
-_NO_LABEL = "no label"
+_FILTERS = (
+    wording.angle,
+    wording.count,
+    wording.counted,
+    wording.measure,
+    wording.moment,
+    wording.named,
+    wording.share,
+    wording.span,
+    wording.times,
+)
 
 
 def page(findings: Findings) -> str:
@@ -66,7 +78,10 @@ def page(findings: Findings) -> str:
             program=Markup(program),
             data=Markup(data.packed(data.drawn(findings, looks, shown))),
             sheets=[Markup(base64.b64encode(sheet).decode()) for sheet in shown.sheets],
-            latest=_latest(findings),
+            charted=data.charted(findings),
+            stretch=data.stretch(findings),
+            near=min(findings.k, AXES),
+            passing=any(urlsplit(link).scheme.lower() in ("http", "https") for link in findings.links.values()),
             moved=_moved(findings),
             shapes=palette.SHAPES,
         )
@@ -75,9 +90,8 @@ def page(findings: Findings) -> str:
 
 def _environment(findings: Findings, looks: Mapping[Name, palette.Look], shown: Sprites) -> Environment:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update({each.__name__: each for each in (wording.count, wording.measure, wording.moment)})
-    environment.filters.update({each.__name__: each for each in (wording.share, wording.span, wording.times)})
-    environment.filters.update(named=_named, path=_path, seen=lambda text: printable(str(text)))
+    environment.filters.update({each.__name__: each for each in _FILTERS})
+    environment.filters.update(path=_path, seen=lambda text: printable(str(text)))
     points = {uri: place for place, uri in enumerate(findings.sample.points["uri"].to_pylist())}
     environment.globals.update(
         look=looks.get,
@@ -89,10 +103,6 @@ def _environment(findings: Findings, looks: Mapping[Name, palette.Look], shown: 
     return environment
 
 
-def _named(name: Name) -> str:
-    return _NO_LABEL if name is None else printable(name) or "(empty name)"
-
-
 def _path(uri: str) -> Markup:
     """Give a uri whose segments each have a direction of their own: else those after an Arabic one stand before it."""
     return Markup("/").join(Markup("<bdi>{}</bdi>").format(printable(part)) for part in uri.split("/"))
@@ -100,16 +110,14 @@ def _path(uri: str) -> Markup:
 
 def _wanted(findings: Findings) -> Iterator[str]:
     """Give uris by how much a picture is missed: what is named in a list first, then points in no order."""
-    yield from (stray.uri for stray in findings.strays)
-    yield from (stray.uri for label in findings.labels for stray in label.outliers)
-    yield from (uri for pair in findings.duplicates.alike for uri in pair.uris)
-    yield from (uri for group in findings.duplicates.copies for uri in group.uris)
+    yield from pictures.named(findings.strays, findings.duplicates, findings.labels)
     uris = findings.sample.points["uri"].to_pylist()
     yield from (uris[place] for place in np.random.default_rng(0).permutation(len(uris)))
 
 
 def _figures(findings: Findings) -> dict[str, Any]:
     return {
+        "featurized": any(each.outcomes for each in findings.intervals),
         "explained": float(findings.shares[: findings.k].sum()),
         "labels": sum(label.name is not None for label in findings.labels),
         "loose": sum(label.n for label in findings.labels if label.name is None),
@@ -117,17 +125,12 @@ def _figures(findings: Findings) -> dict[str, Any]:
     }
 
 
-def _latest(findings: Findings) -> Interval | None:
-    """Return the newest interval in which anything was featurized."""
-    return next((each for each in reversed(findings.intervals) if each.outcomes), None)
-
-
 def _moved(findings: Findings) -> tuple[Refitted, list[Mapping[str, Any]]] | None:
     """Return the labels whose means moved most in the newest refit that had one before it."""
     refitted = next((each for each in reversed(findings.refits) if each.drift), None)
     if refitted is None or refitted.drift is None:
         return None
-    moved = [each for each in refitted.drift.get("labels") or () if each.get("mean_shift") is not None]
+    moved = [each for each in refitted.drift.get("labels") or () if (each.get("mean_shift") or 0) > 0]
     return refitted, sorted(moved, key=lambda each: -each["mean_shift"])[:8]
 
 

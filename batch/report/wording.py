@@ -1,15 +1,28 @@
-"""Numbers, shares, spans and moments of time as a person reads them; what is not known is a dash."""
+"""Numbers, shares, spans, moments of time and names as a person reads them; what is not known is a dash."""
 
 import math
 from datetime import UTC, datetime
 
+from conf.printable import printable
+
 UNKNOWN = "–"
-_SPANS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+# Each unit in seconds, and as many of it as make one of the next.
+_UNITS = ((1, "s", 60), (60, "min", 60), (3600, "h", 24), (86400, "d", math.inf))
+
+
+def named(name: str | None) -> str:
+    """Return the name of a label; None stands for pictures without one."""
+    return "no label" if name is None else printable(name) or "(empty name)"
 
 
 def count(value: int) -> str:
     """Return a whole number with its thousands set apart."""
     return f"{value:,}"
+
+
+def counted(value: int, one: str, many: str = "") -> str:
+    """Return how many of something there are; `many` is what several are called, if not `one` with an s."""
+    return f"{value:,} {one if value == 1 else many or f'{one}s'}"
 
 
 def measure(value: float | None) -> str:
@@ -22,6 +35,13 @@ def measure(value: float | None) -> str:
     return f"{value:.2e}"
 
 
+def angle(degrees: float | None) -> str:
+    """Return an angle; one below a thousandth of a degree is none, as rounding alone makes some."""
+    if degrees is None or not math.isfinite(degrees):
+        return UNKNOWN
+    return f"{measure(degrees if abs(degrees) >= 1e-3 else 0)}°"
+
+
 def share(value: float | None) -> str:
     """Return a part of 1 in per cent."""
     if value is None or not math.isfinite(value):
@@ -31,21 +51,30 @@ def share(value: float | None) -> str:
 
 
 def span(seconds: float | None) -> str:
-    """Return a length of time in the unit that suits it."""
+    """Return a length of time in the greatest unit of which it is one or more, to three figures or to whole days."""
     if seconds is None or not math.isfinite(seconds):
         return UNKNOWN
-    if abs(seconds) < 1:
+    if abs(round(1000 * seconds)) < 1000:
         return f"{1000 * seconds:.0f} ms"
-    size, unit = next(each for each in _SPANS if abs(seconds) >= each[0])
-    return f"{seconds / size:.3g} {unit}"
+    rounded = ((_rounded(seconds / size), unit, most) for size, unit, most in _UNITS)
+    value, unit = next((value, unit) for value, unit, most in rounded if abs(value) < most)
+    return f"{value:,.0f} {unit}" if abs(value) >= 1000 else f"{value:g} {unit}"
 
 
-def moment(when: datetime) -> str:
-    """Return a moment to the minute, in UTC; one that names no zone is taken for UTC."""
-    aware = when if when.tzinfo else when.replace(tzinfo=UTC)
-    return f"{aware.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+def _rounded(value: float) -> float:
+    return float(f"{value:.3g}") if abs(value) < 999.5 else float(round(value))
 
 
-def times(value: float, usual: float) -> str:
-    """Return how many times the usual a distance is."""
-    return f"{value / usual:.1f} ×" if math.isfinite(value) and usual > 0 else UNKNOWN
+def aware(when: datetime) -> datetime:
+    """Return a moment with its zone; one that names none is taken for UTC."""
+    return when if when.tzinfo else when.replace(tzinfo=UTC)
+
+
+def moment(when: datetime, *, seconds: bool = False) -> str:
+    """Return a moment to the minute, or to the second, in UTC."""
+    return f"{aware(when).astimezone(UTC):{'%Y-%m-%d %H:%M:%S' if seconds else '%Y-%m-%d %H:%M'}} UTC"
+
+
+def times(value: float, spread: float) -> str:
+    """Return how many times a spread a distance is."""
+    return f"{value / spread:.1f} ×" if math.isfinite(value) and spread > 0 else UNKNOWN

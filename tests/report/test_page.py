@@ -78,7 +78,7 @@ def test_what_was_not_found_is_said_in_a_sentence() -> None:
         "There is nothing to draw: the view has no pictures.",
         "The model tells of no variance.",
         "No picture has a label.",
-        "No picture is more like another label than its own.",
+        "There are not two labels to compare.",
         "No picture is there twice.",
         "Nothing was rejected.",
         "There has been no refit.",
@@ -94,8 +94,8 @@ def test_the_head_says_what_the_report_is_of(found: Findings, written: str) -> N
     for part in (found.lake, found.featurizer, found.model, "2026-05-04 09:30 UTC", "300 pictures", "98.9 %"):
         assert part in text
     assert "A sample:" not in text
-    drawn = replace(found, n=9000, sample=replace(found.sample, of=9000, rule="Drawn by chance."))
-    assert "A sample: 300 of 9,000 pictures are drawn. Drawn by chance." in seen(page(drawn))
+    drawn = replace(found, n=9000, sample=replace(found.sample, of=9000, rule="300 of 9,000 pictures are drawn: by chance"))
+    assert "A sample: 300 of 9,000 pictures are drawn: by chance." in seen(page(drawn))
 
 
 def test_what_is_not_shown_is_counted(found: Findings) -> None:

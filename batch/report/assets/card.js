@@ -3,12 +3,16 @@
 function madeCard(scatter) {
   const { space } = scatter;
   const card = { element: $("point"), scatter, i: -1 };
-  $("point-close").addEventListener("click", () => {
-    release(card);
-    $("stage").focus({ preventScroll: true });
-  });
+  $("point-close").addEventListener("click", () => leave(card));
+  card.element.addEventListener("keydown", (event) => event.key === "Escape" && leave(card));
   $("point-focus").addEventListener("click", () => card.onFocus(space.values.label[card.i]));
   return card;
+}
+
+// The card is let go from within: focus goes back to the chart.
+function leave(card) {
+  release(card);
+  $("stage").focus({ preventScroll: true });
 }
 
 function show(card, i) {
@@ -35,7 +39,8 @@ function filled({ scatter }, i) {
   $("point-mark").firstElementChild.setAttribute("href", `#${label.shape}`);
   $("point-uri").replaceChildren(...segments(values.uris[i]));
   $("point-source").textContent = `From ${values.sources[values.source[i]]}`;
-  filledDistance(values.distance[i], label.spread);
+  $("point-distance").textContent = distanceText(values.distance[i], label);
+  filledGauge(values.distance[i] / label.spread);
   const link = values.links[i];
   $("point-link").hidden = !link;
   if (link) $("point-link").href = link;
@@ -51,14 +56,25 @@ function segments(uri) {
   });
 }
 
-function filledDistance(distance, spread) {
-  const known = Number.isFinite(distance);
-  const usual = known && spread ? distance / spread : null;
-  const more = usual === null ? "" : `, ${usual.toFixed(1)} × its spread of ${measured(spread)}`;
-  $("point-distance").textContent = known ? `${measured(distance)} from the centre of its label${more}` : "No distance: nothing is known of its label.";
-  $("point-gauge").hidden = usual === null;
-  $("point-gauge").classList.toggle("far", usual > 2);
-  $("point-gauge").firstElementChild.style.width = `${Math.min(100, (usual ?? 0) * 33.3)}%`;
+function distanceText(distance, { name, spread }) {
+  if (name === null) return "No distance: it has no label.";
+  if (!Number.isFinite(distance)) return "No distance: its label is one of the smallest, of which nothing is told.";
+  const times = spread ? `, ${(distance / spread).toFixed(1)} × its spread of ${measured(spread)}` : "";
+  return `${measured(distance)} from the centre of its label${times}`;
+}
+
+function filledGauge(times) {
+  const known = Number.isFinite(times);
+  $("point-gauge").hidden = !known;
+  $("point-gauge").classList.toggle("far", times > 2);
+  $("point-gauge").firstElementChild.style.width = known ? `${Math.min(100, times * 33.3)}%` : 0;
+}
+
+// What a screen reader hears of a picture that a key has led to.
+function tell({ scatter }, i) {
+  const { space } = scatter;
+  const label = labelOf(space, i);
+  $("told").textContent = `${nameOf(label)}; ${space.values.uris[i]}; ${distanceText(space.values.distance[i], label)}`;
 }
 
 // Beside the picture, on the side that has room; a narrow page has the card below its chart.
@@ -73,8 +89,7 @@ function stood({ element, scatter, i }) {
 
 function hold(card, i) {
   const { scatter, element } = card;
-  scatter.space.pinned = i;
-  scatter.space.hover = -1;
+  Object.assign(scatter.space, { pinned: i, hover: -1, last: i });
   card.i = i;
   element.hidden = false;
   element.classList.add("held");
@@ -103,7 +118,12 @@ function filledNear(card, i) {
     thumb.className = "thumb";
     button.title = `${nameOf(labelOf(space, near))}\n${space.values.uris[near]}`;
     button.setAttribute("aria-label", `${nameOf(labelOf(space, near))}, ${space.values.uris[near]}`);
-    button.addEventListener("click", () => hold(card, near));
+    button.addEventListener("click", ({ detail }) => {
+      hold(card, near);
+      // The button itself is gone. A click of no mouse came from a key.
+      $("near").querySelector("button").focus({ preventScroll: true });
+      if (!detail) tell(card, near);
+    });
     button.append(thumb);
     showThumb(thumb, space.values.sprite[near], space.values.sprites);
     const item = document.createElement("li");

@@ -13,15 +13,18 @@ function svg(name, attributes, ...inside) {
 function curve(host, plot) {
   if (!host) return;
   keyed(host, plot);
+  let away = () => {};
   const draw = () => {
     const frame = curveFrame(host, plot);
     const picture = svg("svg", { role: "img", "aria-label": described(host, plot) }, ...curveAxes(frame, plot));
     for (const series of plot.series) picture.append(...curveSeries(frame, plot, series));
     if (plot.mark) picture.append(...curveMark(frame, plot));
     host.replaceChildren(picture);
-    pointed(host, picture, frame, plot);
+    away = pointed(host, picture, frame, plot);
   };
   new ResizeObserver(draw).observe(host);
+  // A finger that taps elsewhere takes away what an earlier tap has shown.
+  document.addEventListener("pointerdown", ({ target }) => host.contains(target) || away());
 }
 
 function keyed(host, plot) {
@@ -73,16 +76,17 @@ function curveAxes(frame, plot) {
   return [...parts, ...curvePlaces(frame, plot)];
 }
 
-// As many places as have room for their text; those at the edges lean inwards.
+// As many places as have room for their text and another one than the last; those at the edges lean inwards.
 function curvePlaces(frame, plot) {
   const parts = [];
-  let taken = -Infinity;
+  let [taken, last] = [-Infinity, null];
   plot.xs.forEach((x, i) => {
     const text = plot.xText(x);
     const half = (text.length * 6.6) / 2;
     const middle = Math.max(AROUND.left + half - 8, Math.min(frame.width - half, frame.x(i)));
-    if (middle - half < taken + 12) return;
+    if (middle - half < taken + 12 || text === last) return;
     taken = middle + half;
+    last = text;
     parts.push(svg("text", { x: middle, y: frame.height - 8, "text-anchor": "middle" }, text));
   });
   return parts;
@@ -129,6 +133,7 @@ function curveMark(frame, { xs, mark }) {
   ];
 }
 
+// Returns what hides the values again.
 function pointed(host, picture, frame, plot) {
   const tip = document.createElement("div");
   tip.className = "tip";
@@ -136,7 +141,7 @@ function pointed(host, picture, frame, plot) {
   const cursor = svg("line", { class: "cursor", y1: AROUND.top, y2: frame.bottom, visibility: "hidden" });
   picture.append(cursor);
   host.append(tip);
-  picture.addEventListener("pointermove", (event) => {
+  const point = (event) => {
     const left = event.clientX - picture.getBoundingClientRect().left;
     const i = Math.max(0, Math.min(plot.xs.length - 1, Math.round((left - AROUND.left) / frame.slot - 0.5)));
     tip.hidden = false;
@@ -147,9 +152,13 @@ function pointed(host, picture, frame, plot) {
     const room = frame.x(i) + 12 + tip.offsetWidth < frame.width;
     tip.style.left = `${Math.max(0, room ? frame.x(i) + 12 : frame.x(i) - 12 - tip.offsetWidth)}px`;
     tip.style.top = `${AROUND.top}px`;
-  });
-  picture.addEventListener("pointerleave", () => {
+  };
+  for (const name of ["pointerdown", "pointermove"]) picture.addEventListener(name, point);
+  const hide = () => {
     tip.hidden = true;
     cursor.setAttribute("visibility", "hidden");
-  });
+  };
+  // A finger leaves as soon as it is lifted.
+  picture.addEventListener("pointerleave", ({ pointerType }) => pointerType === "mouse" && hide());
+  return hide;
 }

@@ -3,11 +3,12 @@
 const REACH = { mouse: 10, pen: 14, touch: 26 };
 
 function listen(scatter, card, panel) {
-  const { canvas } = scatter;
+  const { canvas, space } = scatter;
   const stage = $("stage");
   const down = new Map();
   const drag = { far: 0, moved: false };
   canvas.addEventListener("pointerdown", (event) => {
+    if (event.button) return;
     down.set(event.pointerId, at(canvas, event));
     canvas.setPointerCapture(event.pointerId);
     Object.assign(drag, { far: 0, moved: down.size > 1 });
@@ -25,6 +26,7 @@ function listen(scatter, card, panel) {
   canvas.addEventListener("pointerleave", () => down.size || show(card, -1));
   canvas.addEventListener("dblclick", () => shifted(scatter, card, () => whole(scatter.view)));
   canvas.addEventListener("wheel", (event) => wheeled(scatter, card, event), { passive: false });
+  stage.addEventListener("blur", () => space.pinned < 0 && show(card, -1));
   stage.addEventListener("keydown", (event) => event.target === stage && pressed(scatter, card, panel, event));
   $("nearer").addEventListener("click", () => shifted(scatter, card, () => zoomed(scatter.space, scatter.view, 1.5)));
   $("farther").addEventListener("click", () => shifted(scatter, card, () => zoomed(scatter.space, scatter.view, 1 / 1.5)));
@@ -40,7 +42,7 @@ function shifted(scatter, card, change) {
   change();
   placed(scatter.space, scatter.view);
   if (scatter.space.pinned >= 0) stood(card);
-  changed(scatter);
+  viewed(scatter);
 }
 
 function hovered(scatter, card, event) {
@@ -69,12 +71,10 @@ function pinched(space, view, other, before, now) {
   zoomed(space, view, away(now) / away(before), (now[0] + other[0]) / 2, (now[1] + other[1]) / 2);
 }
 
-// A second click on a held picture opens it, where there is a link.
 function clicked(scatter, card, event) {
   const { space, view, canvas } = scatter;
   const i = pick(space, view, ...at(canvas, event), REACH[event.pointerType] ?? 12);
   if (i < 0) return release(card);
-  if (i === space.pinned && space.values.links[i] && event.detail < 2) return $("point-link").click();
   return hold(card, i);
 }
 
@@ -96,12 +96,20 @@ function pressed(scatter, card, panel, event) {
     "-": () => shifted(scatter, card, () => zoomed(space, view, 1 / 1.3)),
     0: () => shifted(scatter, card, () => whole(view)),
     Enter: () => (space.hover >= 0 ? hold(card, space.hover) : undefined),
-    Escape: () => (space.pinned >= 0 ? release(card) : focused(panel, null)),
+    Escape: () => escaped(card, panel),
   };
   const act = arrow ? () => (event.shiftKey ? nudged(scatter, card, arrow) : stepped(scatter, card, arrow)) : acts[event.key];
   if (!act || event.ctrlKey || event.metaKey || event.altKey) return;
   event.preventDefault();
   act();
+}
+
+// One thing at a time: the picture that is held or shown, then the label that is brought out.
+function escaped(card, panel) {
+  const { space } = card.scatter;
+  if (space.pinned >= 0) release(card);
+  else if (space.hover >= 0) show(card, -1);
+  else focused(panel, null);
 }
 
 function nudged(scatter, card, [x, y]) {
@@ -111,9 +119,11 @@ function nudged(scatter, card, [x, y]) {
 
 function stepped(scatter, card, [x, y]) {
   const { space, view } = scatter;
-  const from = Math.max(space.hover, space.pinned);
+  const from = [space.pinned, space.hover, space.last].find((i) => i >= 0 && isShown(space, i)) ?? -1;
   const next = from < 0 ? pick(space, view, view.width / 2, view.height / 2, 1e6) : beside(space, view, from, x, y);
   if (next < 0) return;
+  space.last = next;
   if (space.pinned >= 0) hold(card, next);
   else show(card, next);
+  tell(card, next);
 }

@@ -41,16 +41,23 @@ function ticked(scatter) {
 }
 
 function changed(scatter) {
-  const { space, view, canvas } = scatter;
+  const { space, canvas } = scatter;
   const axes = space.axes.slice(0, space.deep ? 3 : 2).map((axis) => axisName(space, axis));
-  const shown = space.values.label.reduce((sum, label) => sum + !space.hidden.has(label), 0);
-  canvas.setAttribute("aria-label", `${shown} of ${space.n} pictures by ${axes.join(", ")}. The table of labels says how they lie.`);
-  $("stage").classList.toggle("close", space.deep || !isWhole(view));
+  const shown = space.counts.reduce((sum, count, label) => sum + (space.hidden.has(label) ? 0 : count), 0);
+  const many = (number) => number.toLocaleString("en");
+  const sample = space.n < space.values.of ? `, a sample of ${many(space.values.of)},` : "";
+  canvas.setAttribute("aria-label", `${many(shown)} of ${many(space.n)} pictures${sample} by ${axes.join(", ")}. The table of labels says how they lie.`);
   const touch = matchMedia("(pointer: coarse)").matches;
   const drag = space.deep ? "Drag to turn, with Shift to move" : "Drag to move";
   $("hint").textContent = touch
     ? `${drag}, pinch to zoom, tap a picture to hold it.`
-    : `${drag}. Ctrl and the wheel, or + and −, zoom; once the chart is clicked, the wheel alone. Click a picture to hold it; arrow keys step.`;
+    : `${drag}. Ctrl and the wheel, or + and −, zoom; once the chart is clicked, the wheel alone. Click a picture to hold it. Arrow keys step from picture to picture, Enter holds one, Escape lets it go; Shift with an arrow key ${space.deep ? "turns" : "moves"}, 0 shows all.`;
+  viewed(scatter);
+}
+
+// All that a change of the view alone asks for, as it comes with each move of a pointer.
+function viewed(scatter) {
+  $("stage").classList.toggle("close", scatter.space.deep || !isWhole(scatter.view));
   scatter.again();
 }
 
@@ -142,8 +149,10 @@ function madeSearch(panel) {
     if (event.key === "Escape" && scatter.space.pinned >= 0) release(card);
     if (event.key !== "Enter" || !hits.length) return;
     event.preventDefault();
-    at = (at + (event.shiftKey ? -1 : 1) + hits.length) % hits.length;
+    if (event.shiftKey) at = at > 0 ? at - 1 : hits.length - 1;
+    else at = (at + 1) % hits.length;
     reveal(panel, hits[at]);
+    tell(card, hits[at]);
     $("hits").textContent = `${at + 1} of ${hits.length.toLocaleString("en")}`;
   });
 }

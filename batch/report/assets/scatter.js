@@ -1,4 +1,4 @@
-// Draws the space on a canvas. Each look of a label is painted once and stamped for every picture.
+// Draws the space on a canvas. Each look is painted once and stamped for every picture of the labels that have it.
 
 const OUTLINES = {
   circle: (path) => path.arc(0, 0, 4.6, 0, 7),
@@ -40,7 +40,7 @@ function inks() {
 function madeScatter(canvas, space, view) {
   // Thousands of small stamps are quicker without a graphics card's help, and as quick where there is none.
   const pen = canvas.getContext("2d", { willReadFrequently: true });
-  const scatter = { canvas, space, view, pen, ground: document.createElement("canvas"), ink: inks(), stamps: new Map() };
+  const scatter = { canvas, space, view, pen, ground: document.createElement("canvas"), ink: inks(), looks: looksOf(space.values), stamps: new Map() };
   let [waiting, stale] = [false, false];
   const next = (all) => {
     stale ||= all;
@@ -70,13 +70,13 @@ function resized(scatter) {
 // At once, as a page that is printed waits for no frame.
 function recoloured(scatter) {
   scatter.ink = inks();
+  scatter.stamps.clear();
   drawn(scatter);
 }
 
 function drawn(scatter) {
   const { pen, space, view, ratio } = scatter;
   if (!view.width) return;
-  scatter.stamps.clear();
   pen.setTransform(ratio, 0, 0, ratio, 0, 0);
   pen.clearRect(0, 0, view.width, view.height);
   scatter.frame = placed(space, view);
@@ -115,7 +115,7 @@ function size({ space, view }) {
 const STEPS = 6;
 
 function stamp(scatter, label, radius, faint, step) {
-  const key = ((faint ? 0 : label + 1) + 1) * STEPS + step;
+  const key = (faint ? 0 : scatter.looks[label]) * STEPS + step;
   if (!scatter.stamps.has(key)) scatter.stamps.set(key, painted(scatter, label, radius * (0.5 + (step + 0.5) / STEPS), faint));
   return scatter.stamps.get(key);
 }
@@ -139,8 +139,17 @@ function painted({ space, ink, ratio }, label, radius, faint) {
   return canvas;
 }
 
+// A number for each colour in each shape, from 1.
+function looksOf({ labels }) {
+  const shapes = Object.keys(OUTLINES);
+  return labels.map(({ colour, shape }) => 1 + (colour + 1) * shapes.length + shapes.indexOf(shape));
+}
+
 function drawnPoints(scatter) {
   const { space, view, pen, ratio } = scatter;
+  const made = `${size(scatter)} ${ratio}`;
+  if (scatter.made !== made) scatter.stamps.clear();
+  scatter.made = made;
   const order = ordered(space, view);
   pen.setTransform(1, 0, 0, 1, 0, 0);
   if (space.hits || space.focus !== null) stamped(scatter, order, false);

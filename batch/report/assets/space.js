@@ -17,6 +17,7 @@ function madeSpace(values) {
     hits: null,
     hover: -1,
     pinned: -1,
+    last: -1,
     counts: counted(values),
     searchable: values.uris.map((uri, i) => `${uri}\n${values.labels[values.label[i]].name ?? ""}`.toLowerCase()),
   };
@@ -38,7 +39,7 @@ function isShown(space, i) {
 }
 
 function isOut(space, i) {
-  if (space.hits) return space.hits.has(i);
+  if (space.hits && !space.hits.has(i)) return false;
   return space.focus === null || space.values.label[i] === space.focus;
 }
 

@@ -69,6 +69,12 @@ function showThumbsAsSeen(sprites) {
     },
     { rootMargin: "400px" },
   );
-  for (const each of document.querySelectorAll(".thumb[data-sprite]")) watcher.observe(each);
+  const all = document.querySelectorAll(".thumb[data-sprite]");
+  for (const each of all) watcher.observe(each);
+  // Paper is never scrolled.
+  addEventListener("beforeprint", () => {
+    for (const each of all) showThumb(each, Number(each.dataset.sprite), sprites);
+    watcher.disconnect();
+  });
   for (const each of document.querySelectorAll(".bare .thumb:not([data-sprite])")) each.classList.add("none");
 }
