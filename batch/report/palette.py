@@ -1,8 +1,8 @@
 """How a label looks in every chart: a colour that colour-blind people tell apart, and a shape once colours run out.
 
-The colours are near those of Okabe and Ito (2008), moved by a search so that each stands out from its ground by 3:1
-(WCAG 2.2, 1.4.11) and from every other and the grey of no label by 8 hundredths in OKLab (Ottosson 2020), also as people
-who lack one kind of cone see them (Machado, Oliveira and Fernandes 2009).
+The colours are near those of Okabe and Ito (2008), moved by a search until each stands out from its ground by 3:1 (WCAG
+2.2, 1.4.11), and is 0.08 in OKLab (Ottosson 2020) from every other and from the grey of no label, also to people who
+lack one kind of cone (Machado, Oliveira and Fernandes 2009).
 """
 
 from collections.abc import Iterable

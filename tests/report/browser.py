@@ -64,8 +64,13 @@ def chromium() -> Iterator[Browser]:
 
 
 @contextmanager
-def visit(browser: Browser, path: Path, size: tuple[int, int] = DESK, theme: str = "light") -> Iterator[Visit]:
-    """Open a file as a person does, and wait until its program has done all that it does unasked."""
+def visit(
+    browser: Browser, path: Path, size: tuple[int, int] = DESK, theme: str = "light", before: str = ""
+) -> Iterator[Visit]:
+    """Open a file as a person does, and wait until its program has done all that it does unasked.
+
+    A program may run before the page's own.
+    """
     context = browser.new_context(
         viewport={"width": size[0], "height": size[1]},
         color_scheme="dark" if theme == "dark" else "light",
@@ -73,6 +78,7 @@ def visit(browser: Browser, path: Path, size: tuple[int, int] = DESK, theme: str
         has_touch=size == PHONE,
     )
     page = context.new_page()
+    page.add_init_script(before)
     visited = Visit(page)
     page.on("console", lambda message: visited.complaints.append(message.text))
     page.on("pageerror", lambda error: visited.complaints.append(str(error)))

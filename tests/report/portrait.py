@@ -125,6 +125,7 @@ def portrait(
         labelled_by="",
         strays=_strays(seen, 30),
         suspected=34,
+        freshness=(5.2, 14.25),
         sample=_sample(seen, of or n),
         duplicates=_duplicates(seen),
         rejected=REJECTED,
@@ -238,11 +239,8 @@ def _sample(seen: Cloud, of: int) -> Sample:
         "distance": [seen.away(place, name) if name else None for place, name in enumerate(seen.labels)],
         "components": seen.components.astype(np.float32).tolist(),
     }
-    rule = (
-        "Each label gives a part in proportion, ten pictures at least, drawn from the seed 0."
-        if of > len(seen.uris)
-        else ""
-    )
+    n = len(seen.uris)
+    rule = f"{n:,} of {of:,} pictures are drawn: of each label in proportion" if of > n else ""
     return Sample(of, pa.Table.from_pydict(columns, POINTS), rule)
 
 
@@ -257,7 +255,8 @@ def _duplicates(seen: Cloud) -> Duplicates:
     alike = tuple(
         Alike((seen.uris[a], seen.uris[b]), (seen.labels[a], seen.labels[b]), 0.3 * a, 1.5 * a) for a, b in pairs
     )
-    return Duplicates(copies, len(copies), sum(len(each.uris) - 1 for each in copies), alike, 11, len(seen.uris))
+    surplus = sum(len(each.uris) - 1 for each in copies)
+    return Duplicates(copies, len(copies), surplus, alike, 11, len(seen.uris), compared=40)
 
 
 def _refits(n: int) -> tuple[Refitted, ...]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from batch.report.findings import Findings
+from batch.report.findings import Findings, Interval
 from batch.report.page import page
 from tests.report.browser import DESK, PHONE, Visit, chromium, visit
 from tests.report.portrait import SCRIPT, bare, hostile, portrait
@@ -81,6 +83,8 @@ def test_opens_without_a_complaint_a_request_or_a_scrollbar_to_the_side(
         for selector in ("h1", ".lead", ".brand", "nav a", ".figures small", "summary"):
             for element in visited.page.locator(selector).all()[:3]:
                 assert element.evaluate(CONTRAST) >= 4.5, selector
+        for field in visited.page.locator("#search, select, .plain").locator("visible=true").all()[:5]:
+            assert field.evaluate(CONTRAST.replace("(element).color", "(element).borderTopColor")) >= 3
         assert wide <= size[0]
         assert visited.complaints == []
         assert [url for url in visited.asked if not url.startswith(("file:", "blob:", "data:"))] == []
@@ -206,6 +210,91 @@ def test_everything_is_reached_by_keys(opened: Visit) -> None:
     assert not opened.page.locator("#point").is_visible()
 
 
+def test_a_card_is_closed_by_keys_and_the_place_kept(opened: Visit) -> None:
+    """Whether it is only shown or held; it goes with the focus, and a screen reader hears each step."""
+    card, stage = opened.page.locator("#point"), opened.page.locator("#stage")
+    stage.focus()
+    opened.page.keyboard.press("ArrowRight")
+    first = opened.text("#point-uri")
+    label = opened.text("#point-label")
+    assert opened.page.locator("#told").inner_text().startswith(f"{label}; {first}; ")
+    opened.page.keyboard.press("Escape")
+    assert not card.is_visible()
+    opened.page.keyboard.press("ArrowRight")
+    second = opened.text("#point-uri")
+    opened.page.keyboard.press("ArrowLeft")
+    opened.page.locator("#search").focus()
+    assert not card.is_visible()
+    stage.focus()
+    for key in ("ArrowRight", "Enter", "Escape", "ArrowRight"):
+        opened.page.keyboard.press(key)
+    assert opened.text("#point-uri") not in (first, second)
+
+
+def test_focus_stays_within_what_a_key_has_opened(opened: Visit) -> None:
+    """It goes on to the neighbours of a neighbour, and Escape brings it back to the chart."""
+    focus = "document.activeElement.closest('#near') ? 'near' : document.activeElement.id"
+    opened.page.locator("#stage").focus()
+    for key in ("ArrowRight", "Enter"):
+        opened.page.keyboard.press(key)
+    opened.page.locator("#near button").nth(2).press("Enter")
+    assert opened.page.evaluate(focus) == "near"
+    assert opened.text("#point-uri") in opened.page.locator("#told").inner_text()
+    opened.page.keyboard.press("Escape")
+    assert opened.page.evaluate(focus) == "stage"
+    assert not opened.page.locator("#point").is_visible()
+
+
+def held_by_mouse(opened: Visit) -> tuple[float, float]:
+    """Hold a linked picture by a click, and return where it lies."""
+    box = opened.page.locator("#scatter").bounding_box()
+    assert box
+    for step in range(60, 800, 7):
+        at = (box["x"] + step, box["y"] + box["height"] * 0.42)
+        opened.page.mouse.click(*at)
+        if opened.page.locator("#point-link").is_visible():
+            return at
+    raise AssertionError("no picture with a link lies on the line")
+
+
+def test_only_the_link_opens_a_picture(opened: Visit) -> None:
+    """A second click on it does not, and the right button holds nothing."""
+    at = held_by_mouse(opened)
+    opened.page.mouse.click(*at, delay=50)
+    opened.page.mouse.dblclick(*at)
+    opened.page.click("#point-close")
+    opened.page.mouse.click(*at, button="right")
+    assert opened.page.locator("#point-close").is_hidden()
+    assert len(opened.page.context.pages) == 1
+
+
+def test_a_label_is_brought_out_of_what_was_found(opened: Visit) -> None:
+    """Both count together."""
+    opened.page.fill("#search", "1.jpg")
+    hits = opened.drawing()
+    opened.page.locator("#legend button", has_text="Cherry").click()
+    both = opened.drawing()
+    opened.page.fill("#search", "")
+    assert len({hits, both, opened.drawing()}) == 3
+
+
+def test_searching_backwards_begins_with_the_last_hit(opened: Visit) -> None:
+    """And goes down from there."""
+    opened.page.fill("#search", "cherry")
+    hits = FOUND.sample.points["label"].to_pylist().count("Cherry")
+    for place in (hits, hits - 1):
+        opened.page.press("#search", "Shift+Enter")
+        assert opened.text("#hits") == f"{place} of {hits}"
+
+
+def test_paper_has_every_thumbnail(opened: Visit) -> None:
+    """Those that nobody has scrolled to, too."""
+    bare = "[...document.querySelectorAll('.thumb[data-sprite]')].filter(e => !e.style.backgroundImage).length"
+    assert opened.page.evaluate(bare) > 0
+    opened.page.pdf()
+    assert opened.page.evaluate(bare) == 0
+
+
 def test_tables_are_sorted_by_mouse_and_keys_and_filtered(opened: Visit) -> None:
     """Numbers from the greatest, names from the first; numbers that are not known come last."""
     head = opened.page.locator("#label-table th", has_text="Spread")
@@ -229,7 +318,7 @@ def test_what_is_listed_leads_back_to_the_chart(opened: Visit) -> None:
     opened.page.locator("#strays button[data-point]").first.click()
     assert opened.text("#point-uri") == FOUND.strays[0].uri
     opened.page.locator("#label-table button[data-label]", has_text="Kiwi").click()
-    assert opened.page.locator("#legend li.focus").inner_text().split("\n")[0] == "Kiwi"
+    assert opened.page.locator("#legend li.focus bdi").text_content() == "Kiwi"
 
 
 def test_colours_follow_the_button(opened: Visit) -> None:
@@ -240,6 +329,7 @@ def test_colours_follow_the_button(opened: Visit) -> None:
         opened.page.click("#theme")
     assert grounds[0] == grounds[1] != grounds[2]
     assert opened.text("#theme") == "Auto"
+    assert opened.page.locator("#theme").get_attribute("aria-label") == "Colours: Auto, as the system has them"
 
 
 def test_curves_are_drawn_and_tell_their_numbers(opened: Visit) -> None:
@@ -278,3 +368,51 @@ def test_a_tap_holds_a_picture_on_a_phone(browser: Browser, written: Callable[[s
         assert card
         assert canvas
         assert card["y"] >= canvas["y"] + canvas["height"]
+
+
+def test_a_tap_on_a_curve_shows_its_numbers(browser: Browser, written: Callable[[str], Path]) -> None:
+    """Until another tap elsewhere."""
+    with visit(browser, written("portrait"), PHONE) as visited:
+        visited.page.locator("#fresh svg").tap(position={"x": 90, "y": 60})
+        assert "median" in visited.text("#fresh .tip")
+        visited.page.locator("#rate svg").tap(position={"x": 90, "y": 60})
+        assert not visited.page.locator("#fresh .tip").is_visible()
+
+
+def test_a_sample_is_called_one(browser: Browser, tmp_path: Path) -> None:
+    """In what a screen reader hears of the chart, with thousands set apart."""
+    (path := tmp_path / "sample.html").write_text(page(portrait(1200, of=20_000, drawn=12, side=32)), "utf-8")
+    with visit(browser, path) as visited:
+        assert visited.summary().startswith("1,200 of 1,200 pictures, a sample of 20,000, by Component 1")
+
+
+def test_seconds_are_told_where_minutes_are_the_same(browser: Browser, tmp_path: Path) -> None:
+    """Below the curves, where no text comes twice in a row, and beside the pointer."""
+    start = FOUND.intervals[0].start
+    times = [start + timedelta(seconds=15 * place) for place in range(20)]
+    short = tuple(Interval(at, at + timedelta(seconds=15), 1, 0, 1.0, 1.0, 0.1) for at in times)
+    refits = tuple(
+        replace(each, created_at=start + place * timedelta(days=8)) for place, each in enumerate(FOUND.refits)
+    )
+    twice = tuple(each for refit in refits for each in (refit, refit))
+    (path := tmp_path / "short.html").write_text(page(replace(FOUND, intervals=short, refits=twice)), "utf-8")
+    with visit(browser, path) as visited:
+        said = visited.page.locator("#rate svg text").all_text_contents()
+        assert f"{start:%H:%M:%S}" in said
+        visited.page.locator("#fresh svg").hover(position={"x": 60, "y": 60})
+        assert visited.text("#fresh .tip").startswith(f"{start:%Y-%m-%d %H:%M}:")
+        days = [each for each in visited.page.locator("#shift svg text").all_text_contents() if "-" in each]
+        assert len(days) == len(set(days)) > 3
+
+
+def test_an_old_browser_says_what_it_lacks(browser: Browser, written: Callable[[str], Path]) -> None:
+    """And shows the rest, whose tables are sorted as ever."""
+    with visit(browser, written("portrait"), before="delete globalThis.DecompressionStream") as visited:
+        assert "need a newer browser" in visited.text("#too-old")
+        assert not visited.page.locator("#scatter, figure, #theme").locator("visible=true").count()
+        head = visited.page.locator("#label-table th", has_text="Spread")
+        head.locator("button").click()
+        assert head.get_attribute("aria-sort") == "descending"
+        assert visited.complaints == []
+    with visit(browser, written("portrait")) as visited:
+        assert not visited.page.locator("#too-old").is_visible()
