@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check long faults mutants fuzz bench soak reference lock clean
+.PHONY: help setup demo test check long faults mutants fuzz bench soak reference portrait lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,10 @@ soak: $(READY) ## stream for 500 micro-batches and show what grows (a quarter of
 
 reference: $(READY) ## write the generated parts of README.md and its picture anew
 	@$(BIN)/python -m bootstrap.reference README.md
+
+portrait: $(READY) ## take the README's picture of a report, of the demo's lake (after make demo; needs Chromium)
+	@$(BIN)/verger report --lake verger-demo/lake --out verger-demo/report
+	@$(BIN)/python -m tests.report.picture verger-demo/report/report.html docs/report.jpg
 
 lock: $(READY) ## resolve requirements.txt anew from pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
