@@ -43,6 +43,14 @@ class TestReading:
         assert list(given(labels).values()) == ["001", "NA", "2020-01-01", "null"]
         assert labels.name == "labels.csv"
 
+    def test_parquet_as_pandas_writes_what_is_missing(self, folder: Path) -> None:
+        """A label that is no number is none; rows without a uri are told, also where none has one."""
+        pq.write_table(pa.table({"uri": ["/a/1", "/a/2"], "label": [1.0, float("nan")]}), folder / "labels.parquet")
+        assert list(given(load("labels.parquet")).values()) == ["1"]
+        pq.write_table(pa.table({"uri": pa.nulls(2, pa.string()), "label": ["a", "b"]}), folder / "none.parquet")
+        with pytest.raises(UsageError, match="2 of 2 rows have no uri"):
+            load("none.parquet")
+
     def test_csv_as_programs_of_offices_write_it(self, folder: Path) -> None:
         """The mark at its beginning is no part of a name, lines end in two ways, and quoted texts hold lines."""
         rows = '\ufeffuri,label\r\n"/a/1","two\nlines"\r\n/a/2,"a ""quoted"", one"\r\n'

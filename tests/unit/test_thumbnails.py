@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pyarrow as pa
@@ -105,6 +106,22 @@ class TestReadingApart:
         next(taking)
         assert isinstance(taking, Iterator)
         taking.close()  # type: ignore[attr-defined]
+
+    def test_who_has_enough_waits_for_no_outage(self, folder: Path, pictures: list[Wanted]) -> None:
+        """What is tried again and again is given up at once: Ctrl-C is not to wait for a store that is away."""
+
+        class Away(FolderStorage):
+            def read(self, uri: str, e_tag: str, size: int, byte_limit: int) -> bytes:
+                if uri != pictures[0].uri:
+                    raise OutageError("no network")
+                return super().read(uri, e_tag, size, byte_limit)
+
+        taking = decoded(pictures, Reading(Away(str(folder)), (Preparation(8),), LIMIT, LIMIT, 30.0), 1)
+        next(taking)
+        closing = Thread(target=taking.close, daemon=True)  # type: ignore[attr-defined]
+        closing.start()
+        closing.join(30)
+        assert not closing.is_alive()
 
 
 class TestThumbnails:
