@@ -53,9 +53,10 @@ soak: $(READY) ## stream for 500 micro-batches and show what grows (a quarter of
 reference: $(READY) ## write the generated parts of README.md and its picture anew
 	@$(BIN)/python -m bootstrap.reference README.md
 
-portrait: $(READY) ## take the README's picture of a report, of the demo's lake (after make demo; needs Chromium)
-	@$(BIN)/verger report --lake verger-demo/lake --out verger-demo/report
-	@$(BIN)/python -m tests.report.picture verger-demo/report/report.html docs/report.jpg
+portrait: $(READY) ## take the README's picture of a report, of a demo in /tmp/orchard (needs Chromium)
+	@$(BIN)/verger demo --folder /tmp/orchard
+	@$(BIN)/verger report --lake /tmp/orchard/lake --out /tmp/orchard/report
+	@$(BIN)/python -m tests.report.picture /tmp/orchard/report/report.html docs/report.jpg
 
 lock: $(READY) ## resolve requirements.txt anew from pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \

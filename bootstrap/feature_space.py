@@ -164,6 +164,7 @@ def demonstration(shown: Shown) -> None:
     console.print(_circle(shown), soft_wrap=True)
     console.print(
         f"\nlanding  {escape(str(shown.landing))}\nlake     {escape(str(shown.lake))}\n\n"
+        f"See it:   verger report --lake {escape(str(shown.lake))} --out report\n"
         f"Look on:  verger view --lake {escape(str(shown.lake))}\n"
         "Go on:    verger stream --landing YOUR-PICTURES --lake YOUR-LAKE   (then copy pictures in while it runs)",
     )

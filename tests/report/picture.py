@@ -14,7 +14,7 @@ _SCALE = 2
 
 
 def take(page: Path, picture: Path) -> None:
-    """Open a report, bring one label out, point at one of its pictures, and keep what is seen."""
+    """Open a report, step to a picture, and keep what is seen."""
     with chromium() as browser:
         context = browser.new_context(
             viewport={"width": _WIDTH, "height": _HEIGHT}, device_scale_factor=_SCALE, color_scheme="light"
@@ -22,6 +22,9 @@ def take(page: Path, picture: Path) -> None:
         shown = context.new_page()
         shown.goto(page.resolve().as_uri())
         shown.wait_for_timeout(1000)
+        shown.locator("#stage").focus()
+        shown.keyboard.press("ArrowRight")
+        shown.wait_for_timeout(500)
         image = Image.open(io.BytesIO(shown.screenshot())).convert("RGB")
     image.resize((_WIDTH, _HEIGHT), Image.Resampling.LANCZOS).save(picture, quality=82)
 
