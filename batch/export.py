@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from batch import models
 from batch.publication import current
-from batch.rows.parts import PartGone, read
+from batch.rows.parts import PartGone, read_all
 from batch.rows.winners import snapshot
 from conf.errors import StorageError, UsageError
 from conf.files import written_whole
@@ -138,14 +138,10 @@ def place_of(out: str | Path) -> Path:
 def _batches(lake: LakePaths, featurizer: str, version: int, say: Say) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a version, with the schema of the table."""
     parts = snapshot(lake.table(COMPONENTS), featurizer, version).parts
-    done, total = 0, sum(part.wanted for part in parts)
-    for part in parts:
-        for batch in read(part, COMPONENTS.columns):
-            say("writing components", done, total)
-            done += len(batch)
-            columns = {name: batch.column(name) for name in COMPONENTS.columns}
-            columns["featurizer"] = pa.repeat(pa.scalar(featurizer), len(batch))
-            yield pa.record_batch([columns[each.name].cast(each.type) for each in COMPONENTS.schema], COMPONENTS.schema)
+    for batch in read_all(parts, COMPONENTS.columns, "writing components", say):
+        columns = {name: batch.column(name) for name in COMPONENTS.columns}
+        columns["featurizer"] = pa.repeat(pa.scalar(featurizer), len(batch))
+        yield pa.record_batch([columns[each.name].cast(each.type) for each in COMPONENTS.schema], COMPONENTS.schema)
 
 
 def _write_csv(file: IO[bytes], batches: Iterator[pa.RecordBatch]) -> int:

@@ -20,7 +20,7 @@ from batch.algebra.labels import LabelMeans, grown, keep, most_labels
 from batch.algebra.moments import Moments
 from batch.algebra.solvers import Solution, Wanted
 from batch.plan import Plan
-from batch.rows.parts import BATCH_BYTES, Part, dealt, pieces, read
+from batch.rows.parts import BATCH_BYTES, Part, dealt, pieces, read, read_all
 from batch.tasks import partials, products
 from batch.tasks.distribution import Distribution, Here, Told, nobody
 from batch.tasks.partials import PARTIAL, combined, partial, read_partial
@@ -180,8 +180,7 @@ def _summed(
 
 
 def _partial(share: Sequence[Part], width: int, full: bool, kept: frozenset[Name]) -> Iterator[pa.RecordBatch]:
-    batches = (batch for part in share for batch in read(part, ("label", "features")))
-    return partial(batches, width, full, kept)
+    return partial(read_all(share, ("label", "features")), width, full, kept)
 
 
 def _multiplied(

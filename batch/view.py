@@ -17,9 +17,9 @@ from batch.model import Model
 from batch.publication import Publication, current
 from batch.rows import changes
 from batch.rows.changes import FeedGone
-from batch.rows.parts import BATCH_BYTES, Part, PartGone, read, read_placed
+from batch.rows.parts import BATCH_BYTES, Part, PartGone, read, read_all, read_placed, told
 from batch.rows.winners import snapshot, winners
-from conf.errors import StorageError, first_line
+from conf.errors import StorageError
 from conf.lake import LakePaths
 from conf.tables import COMPONENTS, FEATURES
 
@@ -85,16 +85,16 @@ class View:
         components = publication.open_components(self.lake, self.publication.version)
         read_columns = list(dict.fromkeys(("uri", *(each for each in columns if each != "source"))))
         rows = max(1, min(_MOST_ROWS, BATCH_BYTES // (4 * self.model.k)))
-        for batch in _told(
-            components.to_batches(
-                columns=read_columns, filter=mine, batch_size=rows, batch_readahead=_AHEAD, fragment_readahead=_AHEAD
-            )
-        ):
-            kept = batch
-            if len(self.superseded) and batch.num_rows:
-                kept = batch.filter(pc.invert(pc.is_in(batch.column("uri"), value_set=self.superseded)))
-            if kept.num_rows:
-                yield from _shaped(pa.Table.from_batches([kept]), BATCH, columns).to_batches()
+        found = components.to_batches(
+            columns=read_columns, filter=mine, batch_size=rows, batch_readahead=_AHEAD, fragment_readahead=_AHEAD
+        )
+        with told(f"a file of {self.lake.table(COMPONENTS)}"):
+            for batch in found:
+                kept = batch
+                if len(self.superseded) and batch.num_rows:
+                    kept = batch.filter(pc.invert(pc.is_in(batch.column("uri"), value_set=self.superseded)))
+                if kept.num_rows:
+                    yield from _shaped(pa.Table.from_batches([kept]), BATCH, columns).to_batches()
         yield from self.provisional.select(list(columns)).to_batches()
 
     def table(self) -> pa.Table:
@@ -188,7 +188,7 @@ def _identities(number: int, part: Part) -> pa.Table:
 
 
 def _uris(parts: Iterable[Part]) -> pa.Array:
-    found = [batch.column("uri") for part in parts for batch in read(part, ("uri",))]
+    found = [batch.column("uri") for batch in read_all(parts, ("uri",))]
     return pc.unique(pa.chunked_array(found, pa.string())) if found else _NO_URIS
 
 
@@ -204,16 +204,6 @@ def _placed(parts: Iterable[Part], model: Model, features_version: int) -> pa.Ta
             rows = rows.append_column("model", _repeated(model.id, rows))
             found.append(rows.append_column("features_version", _repeated(features_version, rows)))
     return pa.concat_tables([SCHEMA.empty_table(), *(_shaped(rows, PROVISIONAL) for rows in found)])
-
-
-def _told(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Yield batches of the components; what goes wrong is told as of a part."""
-    try:
-        yield from batches
-    except FileNotFoundError as error:
-        raise PartGone(f"a file of the components is gone: {first_line(error)}") from error
-    except OSError as error:
-        raise StorageError(f"the components cannot be read: {first_line(error)}") from error
 
 
 def _shaped(rows: pa.Table, source: str, columns: Sequence[str] = SCHEMA.names) -> pa.Table:

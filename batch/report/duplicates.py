@@ -14,7 +14,7 @@ from batch.own_labels import OwnLabels, relabelled
 from batch.report import resemblance
 from batch.report.findings import Alike, Copies, Duplicates, Name
 from batch.report.resemblance import Near, Thumbnail
-from batch.rows.parts import Part, read
+from batch.rows.parts import Part, read_all
 from batch.rows.winners import hashes_of
 from conf.saying import Say, silent
 
@@ -58,17 +58,12 @@ def exact(parts: Sequence[Part], labels: OwnLabels | None = None, say: Say = sil
     batch.rows.parts.PartGone, StorageError
         A file cannot be read.
     """
-    total = sum(part.wanted for part in parts)
-    say(text := "looking for files with the same bytes", 0, total)
-    seen, done = [np.zeros(0, np.int64)], 0
-    for batch in _rows(parts, ("sha256", "rejection")):
-        seen.append(hashes_of(batch.column("sha256")))
-        done += batch.num_rows
-        say(text, done, total)
+    seen = [np.zeros(0, np.int64)]
+    seen += (hashes_of(batch.column("sha256")) for batch in _rows(parts, ("sha256", "rejection"), say))
     again = _repeated(np.concatenate(seen))
     found = [_GROUPED.empty_table()]
     if len(again):
-        for batch in _rows(parts, _COLUMNS):
+        for batch in _rows(parts, _COLUMNS, silent):
             mine = batch.filter(pa.array(np.isin(hashes_of(batch.column("sha256")), again)))
             found.append(pa.Table.from_batches([mine]).select(_GROUPED.names).cast(_GROUPED))
     rows = pa.concat_tables(found)
@@ -146,11 +141,10 @@ def _alike(pair: tuple[str, str], label: Mapping[str, Name], distance: float, di
     return Alike((one, other), (label[one], label[other]), distance, difference)
 
 
-def _rows(parts: Sequence[Part], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+def _rows(parts: Sequence[Part], columns: Sequence[str], say: Say) -> Iterator[pa.RecordBatch]:
     """Yield the rows that have features and tell the hash of their bytes."""
-    for part in parts:
-        for batch in read(part, columns):
-            yield batch.filter(pc.and_(pc.is_null(batch.column("rejection")), pc.is_valid(batch.column("sha256"))))
+    for batch in read_all(parts, columns, "looking for files with the same bytes", say):
+        yield batch.filter(pc.and_(pc.is_null(batch.column("rejection")), pc.is_valid(batch.column("sha256"))))
 
 
 def _repeated(hashes: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from batch import models
 from batch.publication import published
 from batch.report.findings import Interval, Refitted, Rejected
-from batch.rows.parts import Part, read
+from batch.rows.parts import Part, read_all
 from conf.lake import LakePaths, newest
 from conf.rejections import Reason
 from conf.saying import Say, silent
@@ -74,13 +74,13 @@ def rejected(parts: Sequence[Part]) -> tuple[Rejected, ...]:
         A file cannot be read.
     """
     once = [pa.array([], pa.string())]
-    for batch in _batches(parts, ("uri", "rejection")):
+    for batch in read_all(parts, ("uri", "rejection")):
         once.append(batch.column("uri").filter(pc.is_valid(batch.column("rejection"))))
     uris = pc.unique(pa.chunked_array(once, pa.string()))
     schema = pa.schema([FEATURES.schema.field(name) for name in _OUTCOME])
     found = [schema.empty_table()]
     if len(uris):
-        for batch in _batches(parts, _OUTCOME):
+        for batch in read_all(parts, _OUTCOME):
             mine = batch.filter(pc.is_in(batch.column("uri"), value_set=uris))
             found.append(pa.Table.from_batches([mine]).cast(schema))
     rows = newest(pa.concat_tables(found))
@@ -132,13 +132,8 @@ def times_of(parts: Sequence[Part], say: Say = silent) -> Times:
     batch.rows.parts.PartGone, StorageError
         A file cannot be read.
     """
-    total, done = sum(part.wanted for part in parts), 0
     found = [Times(np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros(0, np.bool_))]
-    for batch in _batches(parts, _TOLD):
-        say("reading when pictures were featurized", done, total)
-        found.append(_times(batch))
-        done += batch.num_rows
-    say("reading when pictures were featurized", done, total)
+    found += map(_times, read_all(parts, _TOLD, "reading when pictures were featurized", say))
     return Times(
         np.concatenate([each.made for each in found]),
         np.concatenate([each.freshness for each in found]),
@@ -219,7 +214,3 @@ def length_of(first: int, last: int) -> int:
 def _count(first: int, last: int, length: int) -> int:
     """Return how many stretches, which begin at multiples of their length, a time touches."""
     return last // (length * _SECOND) - first // (length * _SECOND) + 1
-
-
-def _batches(parts: Sequence[Part], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    return (batch for part in parts for batch in read(part, columns))

@@ -4,7 +4,7 @@ A table of Delta reader version 1 is its data files: no deletion vectors, no col
 is much faster than through the JVM, and a part is small enough to travel to a worker.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from heapq import heapify, heapreplace
@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from conf.errors import StorageError, first_line
+from conf.saying import Say, silent
 from conf.tables import FEATURES
 from conf.uris import located
 
@@ -80,7 +81,7 @@ def only(path: str, positions: NDArray[np.int64]) -> Part:
         It cannot be read.
     """
     rows = count_rows(path)
-    with _told(path):
+    with told(path):
         return Part(path, located(path).stat().st_size, rows, np.sort(positions), skipping=False)
 
 
@@ -92,7 +93,7 @@ def count_rows(path: str) -> int:
     PartGone, StorageError
         As `only`.
     """
-    with _told(path), _opened(path) as file:
+    with told(path), _opened(path) as file:
         return int(file.metadata.num_rows)
 
 
@@ -105,7 +106,7 @@ def read_column(path: str, name: str) -> pa.ChunkedArray:
         As `only`.
     """
     kind = FEATURES.schema.field(name).type
-    with _told(path), _opened(path) as file:
+    with told(path), _opened(path) as file:
         if name not in file.schema_arrow.names:
             return pa.chunked_array([pa.nulls(file.metadata.num_rows, kind)])
         return file.read([name], use_threads=False)[name].cast(kind)
@@ -138,11 +139,25 @@ def read(part: Part, columns: Sequence[str], batch_bytes: int = BATCH_BYTES) -> 
         yield batch
 
 
+def read_all(
+    parts: Iterable[Part], columns: Sequence[str], text: str = "", say: Say = silent
+) -> Iterator[pa.RecordBatch]:
+    """Read the rows of parts, one after the other, as `read` does; `say` hears of the step how many are read."""
+    parts = list(parts)
+    done, total = 0, sum(part.wanted for part in parts)
+    for part in parts:
+        for batch in read(part, columns):
+            say(text, done, total)
+            yield batch
+            done += len(batch)
+    say(text, done, total)
+
+
 def read_placed(
     part: Part, columns: Sequence[str], batch_bytes: int = BATCH_BYTES
 ) -> Iterator[tuple[NDArray[np.int64], pa.RecordBatch]]:
     """Read as `read`, and give with each batch the places of its rows in the file."""
-    with _told(part.path), _opened(part.path) as file:
+    with told(part.path), _opened(part.path) as file:
         found = file.metadata.num_rows
         if found != part.rows:
             raise StorageError(f"{part.path} has {found} rows and the log says {part.rows}: one of them is damaged")
@@ -259,7 +274,8 @@ def _shaped(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
 
 
 @contextmanager
-def _told(path: str) -> Iterator[None]:
+def told(path: str) -> Iterator[None]:
+    """Raise what goes wrong with a file as PartGone where it is missing, else as StorageError."""
     try:
         yield
     except FileNotFoundError as error:

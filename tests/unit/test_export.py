@@ -130,11 +130,11 @@ class TestComponents:
 
         def gone_at_first(*given: Any) -> Any:
             asked.append(given)
-            yield from parts.read(*given)
+            yield from parts.read_all(*given)
             if len(asked) == 1:
                 raise PartGone("gone")
 
-        monkeypatch.setattr(export, "read", gone_at_first)
+        monkeypatch.setattr(export, "read_all", gone_at_first)
         assert export.components(orchard.paths, ONE, "json", tmp_path / "out.json") == 52
         assert len((tmp_path / "out.json").read_bytes().splitlines()) == 52
         monkeypatch.setattr(export, "_TRIES", 0)
