@@ -18,7 +18,7 @@ from batch.drift import drift
 from batch.fit import Sums, Times
 from batch.model import Model, Projection, id_of
 from batch.plan import Plan
-from batch.tasks.distribution import Distribution, Told
+from batch.tasks.distribution import Distribution, in_pictures
 from batch.tasks.projecting import Projected, readings
 from conf import points
 from conf.lake import LakePaths
@@ -138,10 +138,9 @@ def make(job: Job) -> Made | None:
 
 
 def _sums(job: Job, width: int, solver: str) -> Sums:
-    step = _sentence(job.plan)
-    job.say(step)
+    told = in_pictures(job.say, _sentence(job.plan), job.plan.winners.n)
     with job.times.of("sums"):
-        sums = fit.sums(job.plan, width, solver, job.distribution, _of(job, step))
+        sums = fit.sums(job.plan, width, solver, job.distribution, told)
     points.reach("sums-taken")
     if sums.why_full != job.plan.why_full:
         job.say(f"full pass over {job.plan.winners.n:,} pictures: {sums.why_full}")
@@ -158,28 +157,14 @@ def _from_scratch(job: Job, sums: Sums) -> Job:
 
 def _projected(job: Job, model: str, projection: Projection, sums: Sums) -> Projected:
     plan = job.plan
-    step = f"placing {plan.winners.n:,} pictures on {len(projection.basis):,} axes"
-    job.say(step)
+    n = plan.winners.n
+    told = in_pictures(job.say, f"placing {n:,} pictures on {len(projection.basis):,} axes", n)
     read = readings(plan.winners.parts, plan.difference.added if plan.difference and job.told_apart else ())
     labels = frozenset(sums.labels.names)
     with job.times.of("project"):
         return replacement.project(
-            job.lake,
-            job.featurizer,
-            model,
-            projection,
-            plan.version,
-            read,
-            labels,
-            job.distribution,
-            _of(job, step),
+            job.lake, job.featurizer, model, projection, plan.version, read, labels, job.distribution, told
         )
-
-
-def _of(job: Job, step: str) -> Told:
-    """Return what tells how far a step is: in pictures, as if each share had equally many."""
-    n = job.plan.winners.n
-    return lambda done, total: job.say(step, n * done / total, n)
 
 
 def _aligned(solution: Solution, before: Model | None, sums: Sums) -> tuple[Solution, NDArray[np.float64] | None]:

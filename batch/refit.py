@@ -21,7 +21,7 @@ from batch.publication import Publication, published
 from batch.replacement import Overtaken
 from batch.rows.parts import PartGone
 from batch.rows.winners import snapshot, winners
-from batch.tasks.distribution import Distribution, Here, OnSpark
+from batch.tasks.distribution import Distribution, Here, OnSpark, in_pictures
 from batch.tasks.projecting import readings
 from conf import access, lease, points, upkeep
 from conf.access import Access
@@ -156,16 +156,8 @@ def _used(lake: LakePaths, model: Model, say: Say) -> Refit:
     features = lake.table(FEATURES)
     now = snapshot(features, model.featurizer)
     counting = winners(now, pa.array([], pa.string()))
-    step = f"placing {counting.n:,} pictures on the {model.k:,} axes of {model.id}"
-    say(step)
-    rows = replacement.replace_components(
-        lake,
-        model,
-        now.version,
-        readings(counting.parts, ()),
-        Here(),
-        lambda done, total: say(step, counting.n * done / total, counting.n),
-    )
+    told = in_pictures(say, f"placing {counting.n:,} pictures on the {model.k:,} axes of {model.id}", counting.n)
+    rows = replacement.replace_components(lake, model, now.version, readings(counting.parts, ()), Here(), told)
     return Refit(model, f"{model.id} published again, for {rows:,} pictures", True)
 
 

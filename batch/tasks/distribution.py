@@ -18,6 +18,7 @@ from batch.rows.parts import PartGone
 from conf import access
 from conf.access import Access
 from conf.errors import StorageError
+from conf.saying import Say
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -38,6 +39,12 @@ _LOOK_EVERY = 0.5
 
 def nobody(done: float, total: float) -> None:
     """Take no notice."""
+
+
+def in_pictures(say: Say, step: str, n: int) -> Told:
+    """Say a step, and return what tells how far it is: in pictures, of which there are `n`, as if shares were equal."""
+    say(step)
+    return lambda done, total: say(step, n * done / total, n)
 
 
 class Distribution(Protocol):
