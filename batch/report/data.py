@@ -59,11 +59,13 @@ def drawn(findings: Findings, looks: Mapping[Name, Look], sprites: Sprites) -> d
         The lists of the points are in base64: label, source, sprite and distance as little-endian int32 (the last
         float32), components as int16, one after the other; -32768 stands for none.
     """
+    steps, low, step = _quantised(components(findings.sample))
     return {
         **_points(findings.sample, list(looks)),
+        "components": _encoded(steps.T, "<i2"),
         **_places(findings, sprites),
         "of": findings.sample.of,
-        "axes": _axes(findings),
+        "axes": _axes(findings, low, step),
         "labels": _labels(findings, looks),
         "shares": _finite(findings.shares[: charted(findings)].tolist()),
         "k": findings.k,
@@ -104,7 +106,6 @@ def _points(sample: Sample, order: Sequence[Name]) -> dict[str, Any]:
         "label": _encoded([at[name] for name in sample.points["label"].to_pylist()], "<i4"),
         "source": _encoded([of[source] for source in sample.points["source"].to_pylist()], "<i4"),
         "distance": _encoded(_distances(sample.points), "<f4"),
-        "components": _encoded(_quantised(components(sample))[0].T, "<i2"),
     }
 
 
@@ -118,8 +119,7 @@ def _places(findings: Findings, sprites: Sprites) -> dict[str, Any]:
     }
 
 
-def _axes(findings: Findings) -> list[dict[str, float | None]]:
-    low, step = _quantised(components(findings.sample))[1:]
+def _axes(findings: Findings, low: NDArray[np.float64], step: NDArray[np.float64]) -> list[dict[str, float | None]]:
     shares = [*_finite(findings.shares[: len(low)].tolist()), *[None] * len(low)]
     return [{"low": float(a), "step": float(b), "share": c} for a, b, c in zip(low, step, shares, strict=False)]
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -144,6 +143,7 @@ class _Look:
         self.drawn: list[NDArray[np.float32]] = []
         self.suspected = 0
         self._counted, self._scatter = counted, scatter
+        self._spreads, self._named = scatter.spreads, ~scatter.unnamed
         self._discriminant = Discriminant(scatter) if counted.names else None
         self._outliers = Leaders(len(counted.names), OUTLIERS, _ODD)
         self._strays = Leaders(1, strays, pa.schema([*_ODD, ("own", pa.int64())]))
@@ -160,16 +160,14 @@ class _Look:
             likeness.suspicion[suspected],
             rows.append_column("own", pa.array(block.places)).filter(pa.array(suspected)),
         )
-        far = self._labelled(block.places) & (likeness.distance > _BEYOND * self._scatter.spreads[block.places])
+        labelled = (block.places >= 0) & self._named[block.places]
+        far = labelled & (likeness.distance > _BEYOND * self._spreads[block.places])
         self._outliers.add(block.places[far], likeness.distance[far], rows.filter(pa.array(far)))
-        self._draw(block, likeness)
+        self._draw(block, likeness, labelled)
 
-    def _labelled(self, places: NDArray[np.int64]) -> NDArray[np.bool_]:
-        return (places >= 0) & ~self._scatter.unnamed[places]
-
-    def _draw(self, block: _Block, likeness: Likeness) -> None:
+    def _draw(self, block: _Block, likeness: Likeness, labelled: NDArray[np.bool_]) -> None:
         chosen = self._counted.chosen(block.places, block.rows["uri"])
-        distances = pa.array(likeness.distance.astype(np.float32), mask=~self._labelled(block.places))
+        distances = pa.array(likeness.distance.astype(np.float32), mask=~labelled)
         columns = {
             **{name: block.rows[name] for name in ("uri", "label", "source")},
             "distance": distances,
@@ -192,7 +190,7 @@ class _Look:
             Label(
                 name,
                 int(found.counts[place]),
-                float(found.spreads[place]),
+                float(self._spreads[place]),
                 self._name(nearest[place]),
                 float(apart[place]),
                 tuple(farthest.get(place, ())),
@@ -215,10 +213,6 @@ class _Look:
             nearest_distance=row["nearest_distance"],
             suspicion=row["suspicion"],
         )
-
-    @cached_property
-    def _spreads(self) -> NDArray[np.float64]:
-        return self._scatter.spreads
 
     def _name(self, place: int) -> Name:
         return self._scatter.names[place] if place >= 0 else None
