@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 import verger
 from batch import refit
+from batch.algebra.separation import agreeing
 from batch.refit import Refit
 from bootstrap import orchard, windfalls
 from conf import lease
@@ -223,9 +224,7 @@ def _labels(features: pa.Table) -> list[Label]:
     vectors = np.stack(features["features"].combine_chunks().to_numpy(zero_copy_only=False)).astype(np.float64)
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
     labels = np.array([each or "" for each in features["label"].to_pylist()])
-    similar = vectors @ vectors.T
-    np.fill_diagonal(similar, -1)
-    same = labels[similar.argmax(axis=1)] == labels
+    same = agreeing(vectors, labels)
     names = sorted(set(labels))
     means = np.stack([vectors[labels == name].mean(axis=0) for name in names])
     between = means @ means.T

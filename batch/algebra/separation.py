@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,12 +35,16 @@ def purity(vectors: Vectors, labels: Sequence[str | None]) -> tuple[float, float
     )
     if len(names) < 2:
         return None
-    units = vectors[known].astype(np.float32)
-    units /= np.maximum(np.linalg.norm(units, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    n = len(own)
+    return float(agreeing(vectors[known], own).mean()), float((counts * (counts - 1)).sum() / (n * (n - 1)))
+
+
+def agreeing(vectors: NDArray[np.floating[Any]], labels: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return of each vector, shape (n, d), whether the nearest other one, by the cosine, has its label (n)."""
+    units = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(vectors.dtype).tiny)
     cosines = units @ units.T
     np.fill_diagonal(cosines, -np.inf)
-    n = len(units)
-    return float((own[cosines.argmax(axis=1)] == own).mean()), float((counts * (counts - 1)).sum() / (n * (n - 1)))
+    return np.asarray(labels[cosines.argmax(axis=1)] == labels)
 
 
 def components_for(vectors: Vectors, share: float = 0.90) -> int:
