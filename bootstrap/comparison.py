@@ -20,8 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.markup import escape
 
-from bootstrap.terminal import console as terminal_console
-from bootstrap.terminal import grid, plain
+from bootstrap.terminal import grid, plain, standard_output
 from conf.errors import LandingError, Rejected, StorageError, UsageError
 from conf.lake import Place, open_lake
 from conf.saying import Say, silent
@@ -183,7 +182,7 @@ def show(found: Sequence[Compared], price: float, as_json: bool) -> None:
     table = grid(None, "backbone", "img/s, 1 core", side_by_side, *columns)
     for each in found:
         table.add_row(escape(each.backbone), *_cells(each))
-    terminal_console().print(table)
+    standard_output().print(table)
     for line in _footnotes(found, price):
         plain(line)
 

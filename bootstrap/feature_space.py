@@ -15,8 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from batch.own_labels import lacking
-from bootstrap.terminal import console as terminal_console
-from bootstrap.terminal import grid, plain, rejections
+from bootstrap.terminal import grid, plain, rejections, standard_output
 
 if TYPE_CHECKING:
     from batch.model import Model
@@ -74,7 +73,7 @@ def models(found: pa.Table, as_json: bool) -> None:
             f"{100 * sum(row['explained_variance_ratio']):.1f} %",
             "published" if row["published"] else "",
         )
-    terminal_console().print(table)
+    standard_output().print(table)
 
 
 def model(shown: Model, as_json: bool) -> None:
@@ -82,7 +81,7 @@ def model(shown: Model, as_json: bool) -> None:
     if as_json:
         print(json.dumps(_described(shown), indent=2, default=_plain))
         return
-    console = terminal_console()
+    console = standard_output()
     facts = grid(None, "", "")
     for name, value in _described(shown).items():
         if not isinstance(value, list | dict):
@@ -115,7 +114,7 @@ def view(found: pa.Table, rows: int, as_json: bool) -> None:
         return
     counts = {each["values"]: each["counts"] for each in found["source"].value_counts().to_pylist()}
     name = found["model"][0].as_py() if found.num_rows else "no model"
-    console = terminal_console()
+    console = standard_output()
     console.print(
         f"{found.num_rows:,} pictures on the axes of {name}: {counts.get('batch', 0):,} as the refit published them, "
         f"{counts.get('provisional', 0):,} provisional"
@@ -138,7 +137,7 @@ def similar(found: pa.Table, as_json: bool) -> None:
     table = grid(None, "distance", "label", "picture")
     for row in found.to_pylist():
         table.add_row(f"{row['distance']:.4g}", escape(row["label"] or ""), escape(row["uri"]))
-    terminal_console().print(table)
+    standard_output().print(table)
 
 
 def unlabelled(found: pa.Table, labels: str) -> None:
@@ -150,7 +149,7 @@ def unlabelled(found: pa.Table, labels: str) -> None:
 
 def demonstration(shown: Shown) -> None:
     """Print what the demo did and where it is."""
-    console = terminal_console()
+    console = standard_output()
     console.print(
         f"\n{shown.landed:,} files landed ({shown.second_wave:,} while the stream ran, {shown.second_wave:,} after a "
         f"refit): {shown.with_features:,} have features, {sum(shown.rejections.values())} were rejected, none is "

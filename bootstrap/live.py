@@ -117,7 +117,6 @@ class _Bar:
             if self._task is not None:
                 self.progress.remove_task(self._task)
             self._step, self._task = step, self.progress.add_task(shown, total=total or None, completed=int(done))
-            self.progress.update(self._task, completed=done)
         else:
             self.progress.update(self._task, description=shown, completed=done, total=total or None)
 

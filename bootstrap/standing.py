@@ -8,14 +8,13 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from bootstrap.terminal import console as terminal_console
-from bootstrap.terminal import grid, plain, rejections
+from bootstrap.terminal import grid, plain, rejections, standard_output
 from streaming.totals import duration
 
 
 def status(found: Mapping[str, Any]) -> None:
     """Print `Lake.status`."""
-    console = terminal_console()
+    console = standard_output()
     facts = grid(None, "", "")
     facts.add_row("lake", escape(found["lake"]))
     for leg in ("stream", "refit"):

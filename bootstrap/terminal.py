@@ -73,7 +73,7 @@ def rejected(found: pa.Table, as_json: bool) -> None:
     table = grid(None, "rejected", "picture", "what was seen", "attempt")
     for row in found.select(columns).sort_by([("rejection", "ascending"), ("uri", "ascending")]).to_pylist():
         table.add_row(*(escape(str(row[name])) for name in columns))
-    console().print(table)
+    standard_output().print(table)
 
 
 def configuration(resolved: Resolved) -> None:
@@ -83,12 +83,12 @@ def configuration(resolved: Resolved) -> None:
         value = getattr(resolved.settings, name)
         value = " ".join(value) if isinstance(value, tuple) else str(value)
         table.add_row(name, escape(redacted(value)), escape(resolved.origins[name]), FIELDS[name].metadata["sentence"])
-    console().print(table)
+    standard_output().print(table)
 
 
 def backbones(architectures: Iterable[Architecture], lake: LakePaths | None) -> None:
     """Print the known networks and those compiled in a lake."""
-    output = console()
+    output = standard_output()
     table = grid(None, "name", "input", "weights", "what it is")
     for each in architectures:
         table.add_row(each.name, str(each.size), each.named_weights, each.sentence)
@@ -131,7 +131,7 @@ def _cell(content: RenderableType | None) -> RenderableType | None:
     return Text.from_markup(printable(content), emoji=False) if isinstance(content, str) else content
 
 
-def console() -> Console:
+def standard_output() -> Console:
     """Return standard output for tables; where it is no terminal, wide enough that no line is broken."""
     made = Console(highlight=False)
     return made if made.is_terminal or "COLUMNS" in os.environ else Console(highlight=False, width=_WIDE)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from conf import points
 from conf.errors import LakeError, StorageError, first_line
-from conf.tables import ARRIVALS, TIMESTAMP, open_table
+from conf.tables import ARRIVALS, TIMESTAMP, files_of, open_table
 from streaming.discovery.sighting import Found
 
 APPLICATION = "verger-arrivals"
@@ -213,7 +213,7 @@ class Arrivals:
 
     def bytes_per_row(self) -> float:
         """Return the stored bytes per arrival, measured on the largest of the newest files."""
-        actions = pa.table(open_table(self._place).get_add_actions(flatten=True))
+        actions = files_of(open_table(self._place))
         actions = actions.sort_by([("modification_time", "descending")])
         newest = actions.slice(0, _NEWEST_FILES).select(["size_bytes", "num_records"]).to_pylist()
         telling = [each for each in newest if (each["num_records"] or 0) >= _TELLING_ROWS]

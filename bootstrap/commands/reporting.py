@@ -92,10 +92,11 @@ def _report(
 
     lake = open_lake(settings.lake)
     featurizer = chosen(lake, settings.featurizer)
+    landing = spelled(settings.landing, "landing") if settings.landing else landing_of(lake)
     # What cannot be signed is told before minutes are spent.
-    links([f"{landing_of(lake)}/any.jpg"])
+    links([f"{landing}/any.jpg"])
     own = own_labels.load(settings.labels) if settings.labels else None
-    reading = _thumbnails(lake, settings, said) if pictures else None
+    reading = _thumbnails(lake, replace(settings, landing=landing), said) if pictures else None
     found = findings(lake, featurizer, labels=own, thumbnails=reading, links=links, say=say)
     said.sentences += [found.sample.rule, _unlabelled(found)]
     return _written(found, folder, say)
@@ -135,7 +136,6 @@ def _thumbnails(
     lake: LakePaths, settings: Settings, said: _Said
 ) -> Callable[[pa.Table, Say], Mapping[str, "Thumbnail"]]:
     """Return what reads pictures as they arrived, small; after an outage it does not try again."""
-    settings = replace(settings, landing=spelled(settings.landing, "landing") if settings.landing else landing_of(lake))
 
     def read(versions: pa.Table, say: Say) -> Mapping[str, "Thumbnail"]:
         if said.small.fault:
