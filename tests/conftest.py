@@ -13,8 +13,8 @@ from conf import access
 from conf.access import Access
 from conf.lake import LakePaths, create_lake
 from conf.session import session
-from streaming.backbones.backbone import parse_backbone
 from streaming.backbones.compile import compile_backbone
+from streaming.backbones.request import parse_backbone
 from streaming.backbones.shelf import Compiled, model_path, save
 from tests.places import local
 from tests.storage import fixtures

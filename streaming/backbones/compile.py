@@ -16,12 +16,13 @@ import numpy as np
 
 from conf.errors import UsageError
 from streaming.backbones import efficientnet_lite0
-from streaming.backbones.backbone import Backbone, BackboneRequest
+from streaming.backbones.backbone import Backbone
 from streaming.backbones.child import in_child, load_tensorflow
 from streaming.backbones.keras_files import open_keras
 from streaming.backbones.networks import trained, untrained
 from streaming.backbones.probes import probe_pictures, worst_error
 from streaming.backbones.random_weights import randomise
+from streaming.backbones.request import BackboneRequest
 from streaming.backbones.runtime import RuntimeKind
 from streaming.backbones.shelf import Compiled, Manifest, model_path
 from streaming.backbones.trial import Candidate, Trial, try_out

@@ -8,10 +8,10 @@ from pathlib import Path
 from conf.errors import BackboneError, UsageError
 from conf.lake import Place
 from conf.settings import Settings
-from streaming.backbones.backbone import BackboneRequest, parse_backbone
 from streaming.backbones.compile import compile_in_child
 from streaming.backbones.keras_files import read_checked
 from streaming.backbones.probes import check_usable
+from streaming.backbones.request import BackboneRequest, parse_backbone
 from streaming.backbones.runtime import RuntimeKind
 from streaming.backbones.shelf import Compiled, Manifest, beside, find, load, model_path, save, sha256_of
 from streaming.backbones.tflite_files import adopt

@@ -15,8 +15,9 @@ import numpy as np
 from conf.errors import BackboneError, first_line
 from streaming.backbones import efficientnet_lite0, hdf5_files
 from streaming.backbones.architectures import ARCHITECTURES, Architecture
-from streaming.backbones.backbone import Backbone, BackboneRequest, Pooling
+from streaming.backbones.backbone import Backbone, Pooling
 from streaming.backbones.child import load_tensorflow
+from streaming.backbones.request import BackboneRequest
 
 if TYPE_CHECKING:
     import keras

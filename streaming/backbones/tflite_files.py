@@ -9,9 +9,9 @@ from pathlib import Path
 from ai_edge_litert.interpreter import Interpreter
 
 from conf.errors import BackboneError, UsageError, first_line
-from streaming.backbones.backbone import BackboneRequest
 from streaming.backbones.child import in_child
 from streaming.backbones.probes import check_usable
+from streaming.backbones.request import BackboneRequest
 from streaming.backbones.runtime import signature
 from streaming.backbones.shelf import Compiled, Manifest
 from streaming.backbones.trial import Candidate, try_out

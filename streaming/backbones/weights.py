@@ -8,9 +8,10 @@ from typing import Any
 
 from conf.errors import UsageError
 from streaming.backbones import efficientnet_lite0
-from streaming.backbones.backbone import Backbone, BackboneRequest
+from streaming.backbones.backbone import Backbone
 from streaming.backbones.child import in_child
 from streaming.backbones.networks import published
+from streaming.backbones.request import BackboneRequest
 from streaming.backbones.shelf import sha256_of
 
 

@@ -29,8 +29,8 @@ from conf.object_storage import ObjectStorage
 from conf.storage import FolderStorage, Storage, folder_e_tag
 from conf.tables import ARRIVALS
 from conf.uris import object_uri, uri_of
-from streaming.backbones.backbone import parse_backbone
 from streaming.backbones.featurizer import Featurizer, ensure
+from streaming.backbones.request import parse_backbone
 from streaming.fetching import Fetcher, Wanted
 from streaming.worker import INPUT, Work, featurize
 from tests.bench.wave import wave

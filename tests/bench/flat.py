@@ -31,8 +31,9 @@ from conf.settings import Settings
 from conf.tables import ARRIVALS, FEATURES, open_table
 from streaming import stream
 from streaming.arrivals import Arrivals
-from streaming.backbones.backbone import Fit, parse_backbone
+from streaming.backbones.backbone import Fit
 from streaming.backbones.featurizer import ensure
+from streaming.backbones.request import parse_backbone
 from streaming.backbones.shelf import Compiled, save
 from streaming.discovery.folders import FolderListing
 from streaming.discovery.polling import Discovery

@@ -24,8 +24,8 @@ from conf.tables import ARRIVALS, FEATURES, add_constraints
 from conf.uris import uri_of
 from streaming import query
 from streaming.arrivals import Arrivals
-from streaming.backbones.backbone import parse_backbone
 from streaming.backbones.featurizer import Featurizer, ensure
+from streaming.backbones.request import parse_backbone
 from streaming.backbones.runtime import Runtime
 from streaming.decode import decode
 from streaming.discovery.folders import FolderListing

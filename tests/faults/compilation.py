@@ -5,8 +5,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from streaming.backbones.backbone import parse_backbone
 from streaming.backbones.compile import compile_backbone
+from streaming.backbones.request import parse_backbone
 from streaming.backbones.shelf import Compiled, beside, save
 
 

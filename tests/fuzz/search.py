@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from streaming.backbones.backbone import Preparation, parse_backbone
+from streaming.backbones.backbone import Preparation
+from streaming.backbones.request import parse_backbone
 from streaming.isolate import Decoder
 from streaming.worker import Work
 from tests.fuzz.mutations import mutated

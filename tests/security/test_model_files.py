@@ -14,11 +14,11 @@ import pytest
 
 from conf.errors import BackboneError, UsageError
 from streaming.backbones import networks
-from streaming.backbones.backbone import parse_backbone
 from streaming.backbones.efficientnet_lite0 import MAGIC, PROTOCOL, read_pth
 from streaming.backbones.featurizer import ensure
 from streaming.backbones.hdf5_files import fault
 from streaming.backbones.keras_files import read_checked
+from streaming.backbones.request import parse_backbone
 from streaming.backbones.tensorflow_runtime import _open
 from streaming.backbones.tflite_files import adopt
 from tests.security.models import DEADLY, TINY, bundle, hdf5, keras_file

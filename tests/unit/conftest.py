@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from streaming.backbones.backbone import parse_backbone
 from streaming.backbones.compile import compile_backbone
+from streaming.backbones.request import parse_backbone
 from streaming.backbones.shelf import Compiled, save
 from tests.places import local
 from tests.unit.lakes import Orchard

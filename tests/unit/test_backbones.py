@@ -9,16 +9,9 @@ from hypothesis import strategies as st
 
 from conf.errors import BackboneError, UsageError
 from streaming.backbones.architectures import ARCHITECTURES, Kind, Order
-from streaming.backbones.backbone import (
-    Backbone,
-    Filter,
-    Fit,
-    Pooling,
-    Preparation,
-    from_declaration,
-    parse_backbone,
-)
+from streaming.backbones.backbone import Backbone, Filter, Fit, Pooling, Preparation, from_declaration
 from streaming.backbones.efficientnet_lite0 import EMBEDDED_SHA256
+from streaming.backbones.request import parse_backbone
 
 DEFAULT = parse_backbone("efficientnet-lite0").with_weights(EMBEDDED_SHA256)
 

@@ -6,8 +6,8 @@ import pytest
 
 from conf.errors import BackboneError, UsageError
 from streaming.backbones import child
-from streaming.backbones.backbone import parse_backbone
 from streaming.backbones.compile import compile_in_child
+from streaming.backbones.request import parse_backbone
 from streaming.backbones.weights import resolve
 
 ROOT = Path(__file__).parents[2]
@@ -20,7 +20,7 @@ class TestChild:
         """After compiling, this process has no TensorFlow and has written nothing of its own accord."""
         program = (
             "import sys\n"
-            "from streaming.backbones.backbone import parse_backbone\n"
+            "from streaming.backbones.request import parse_backbone\n"
             "from streaming.backbones.compile import compile_in_child\n"
             "compiled = compile_in_child(parse_backbone('mobilenet-v2-0.35@32', 'random:1'))\n"
             "print(compiled.backbone.featurizer, 'tensorflow' in sys.modules, 'keras' in sys.modules)"

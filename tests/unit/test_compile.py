@@ -8,9 +8,9 @@ import pytest
 
 from conf.errors import BackboneError
 from streaming.backbones import compile as compiling
-from streaming.backbones.backbone import parse_backbone
 from streaming.backbones.compile import compile_backbone
 from streaming.backbones.probes import probe_pictures, worst_error
+from streaming.backbones.request import parse_backbone
 from streaming.backbones.runtime import Runtime
 from streaming.backbones.shelf import Compiled, save
 from streaming.backbones.weights import resolve

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from conf.errors import BackboneError, UsageError
-from streaming.backbones.backbone import parse_backbone
 from streaming.backbones.compile import compile_backbone
 from streaming.backbones.keras_files import open_keras, read_checked
 from streaming.backbones.probes import probe_pictures, worst_error
+from streaming.backbones.request import parse_backbone
 from streaming.backbones.runtime import Runtime
 from streaming.backbones.shelf import save
 from tests.places import local

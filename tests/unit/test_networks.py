@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from streaming.backbones.backbone import Backbone, parse_backbone
+from streaming.backbones.backbone import Backbone
 from streaming.backbones.compile import compile_backbone
 from streaming.backbones.networks import trained, untrained
 from streaming.backbones.probes import probe_pictures, worst_error
 from streaming.backbones.random_weights import preprocessed, randomise
+from streaming.backbones.request import parse_backbone
 from streaming.backbones.runtime import Runtime
 from streaming.backbones.shelf import save
 from tests.places import local

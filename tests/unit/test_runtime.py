@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from conf.errors import BackboneError
-from streaming.backbones.backbone import parse_backbone
 from streaming.backbones.compile import compile_backbone
 from streaming.backbones.probes import probe_pictures, worst_error
+from streaming.backbones.request import parse_backbone
 from streaming.backbones.runtime import Runtime, runtime_for
 from streaming.backbones.shelf import Compiled, model_path, save
 

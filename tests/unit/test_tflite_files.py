@@ -8,8 +8,8 @@ import pytest
 
 from conf.errors import BackboneError, UsageError
 from streaming.backbones import tflite_files
-from streaming.backbones.backbone import parse_backbone
 from streaming.backbones.probes import probe_pictures
+from streaming.backbones.request import parse_backbone
 from streaming.backbones.runtime import Runtime
 from streaming.backbones.shelf import save
 from streaming.backbones.tflite_files import adopt

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from conf.errors import BackboneError, UsageError
-from streaming.backbones.backbone import parse_backbone
 from streaming.backbones.networks import published
+from streaming.backbones.request import parse_backbone
 from streaming.backbones.weights import resolve
 
 

@@ -20,7 +20,7 @@ from conf.rejections import Reason
 from conf.retrying import RETRIED
 from conf.tables import ARRIVALS, FEATURES
 from streaming import worker
-from streaming.backbones.backbone import parse_backbone
+from streaming.backbones.request import parse_backbone
 from streaming.worker import INPUT, Work, featurize
 from tests.unit.hostile import harmful, telling, vulnerable
 
