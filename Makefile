@@ -58,9 +58,12 @@ portrait: $(READY) ## take the README's picture of a report, of a demo in /tmp/o
 	@$(BIN)/verger report --lake /tmp/orchard/lake --out /tmp/orchard/report
 	@$(BIN)/python -m tests.report.picture /tmp/orchard/report/report.html docs/report.jpg
 
-lock: $(READY) ## resolve requirements.txt anew from pyproject.toml
+lock: $(READY) ## resolve requirements.txt anew from pyproject.toml, and what of it a cluster gets
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
-	    --extra compile --extra dev --custom-compile-command 'make lock' -o requirements.txt pyproject.toml
+	    --extra compile --extra dev --extra emr --custom-compile-command 'make lock' -o requirements.txt pyproject.toml
+	@$(BIN)/uv pip compile --quiet --python-platform x86_64-manylinux_2_34 --python-version 3.11 --generate-hashes \
+	    --no-annotate --constraint requirements.txt --group pyproject.toml:legs \
+	    --custom-compile-command 'make lock' -o bootstrap/emr/environment.txt
 
 clean: ## remove everything that make and the demo created
 	rm -rf $(VENV) verger-demo build dist spark-warehouse .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -25,7 +25,7 @@ from conf.lake import LakePaths
 from conf.saying import Say
 from conf.settings import Settings
 
-_PACKAGES = ("verger", "numpy", "scipy", "pyarrow", "deltalake", "pyspark")
+_PACKAGES = ("verger", "numpy", "scipy", "pyarrow", "deltalake")
 
 
 @dataclass(frozen=True)
@@ -233,6 +233,13 @@ def _run_card(job: Job, sums: Sums, solution: Solution, why_solver: str) -> dict
         "notes": [*solution.notes, *_notes(sums)],
         "tasks": job.distribution.tasks,
         "seconds": {step: round(seconds, 3) for step, seconds in job.times.seconds.items()},
-        "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "versions": {name: importlib.metadata.version(name) for name in _PACKAGES} | {"pyspark": _pyspark()},
         "python": platform.python_version(),
     }
+
+
+def _pyspark() -> str:
+    """Return PySpark's version; a platform's own is no installed package."""
+    import pyspark
+
+    return pyspark.__version__

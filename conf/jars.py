@@ -10,13 +10,12 @@ from pathlib import Path
 
 from conf.errors import PlatformError
 
-_DELTA = version("delta-spark")
-DELTA = (
-    f"io.delta:delta-spark_4.1_2.13:{_DELTA}",
-    f"io.delta:delta-storage:{_DELTA}",
-    f"io.delta:delta-kernel-api:{_DELTA}",
-    f"io.delta:delta-kernel-defaults:{_DELTA}",
-    f"io.delta:delta-kernel-unitycatalog:{_DELTA}",
+_DELTA = (
+    "delta-spark_4.1_2.13",
+    "delta-storage",
+    "delta-kernel-api",
+    "delta-kernel-defaults",
+    "delta-kernel-unitycatalog",
 )
 # Hadoop's own connector and what it needs of Amazon's SDK, whose bundle of everything would be 650 MB.
 _SDK = (
@@ -88,9 +87,17 @@ EXCLUDES = (
 IVY = Path.home() / ".ivy2.5.2"
 
 
+def delta() -> tuple[str, ...]:
+    """Return the coordinates of Delta's jars, in the version of the package that is installed.
+
+    A platform brings jars of its own and no package; nobody asks there.
+    """
+    return tuple(f"io.delta:{name}:{version('delta-spark')}" for name in _DELTA)
+
+
 def spark_settings(*, s3: bool = False) -> dict[str, str]:
     """Return the Spark settings that put Delta on the class path, and what S3 needs: as files where cached."""
-    coordinates = (*DELTA, *S3) if s3 else DELTA
+    coordinates = (*delta(), *S3) if s3 else delta()
     cached = [IVY / "jars" / f"{coordinate.replace(':', '_', 1).replace(':', '-')}.jar" for coordinate in coordinates]
     if all(path.is_file() for path in cached):
         return {"spark.jars": ",".join(map(str, cached))}

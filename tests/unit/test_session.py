@@ -170,7 +170,7 @@ def test_a_java_side_that_dies_is_quoted_in_one_line(
     assert message == f"the Java side of Spark did not start: {shown}"
 
 
-@pytest.mark.parametrize(("s3", "wanted"), [(False, jars.DELTA), (True, jars.DELTA + jars.S3)])
+@pytest.mark.parametrize(("s3", "wanted"), [(False, jars.delta()), (True, jars.delta() + jars.S3)])
 def test_without_cached_jars_spark_resolves_coordinates(
     s3: bool, wanted: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -186,7 +186,7 @@ def test_cached_jars_are_named_by_path(tmp_path: Path, monkeypatch: pytest.Monke
     """Once every jar lies in the cache, no coordinate is resolved; while one is missing, all are."""
     monkeypatch.setattr(jars, "IVY", tmp_path)
     (tmp_path / "jars").mkdir()
-    names = [f"{group}_{name}-{version}.jar" for group, name, version in (each.split(":") for each in jars.DELTA)]
+    names = [f"{group}_{name}-{version}.jar" for group, name, version in (each.split(":") for each in jars.delta())]
     for name in names[:-1]:
         (tmp_path / "jars" / name).write_bytes(b"")
     assert "spark.jars" not in jars.spark_settings()

@@ -1,0 +1,104 @@
+"""The package that `verger emr package` makes runs both legs on a real cluster, and survives the loss of a worker.
+
+Driver and executors have the packed environment and nothing else of Verger's; landing, queue and lake are moto's. What
+is left holds the rules of ARCHITECTURE.md, as the fault suite checks them.
+"""
+
+import platform
+import sys
+import tarfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from bootstrap.emr.package import ARCHIVE, ENTRY, make
+from bootstrap.emr.upload import upload
+from conf.lake import create_lake
+from streaming.backbones.shelf import Compiled, save
+from streaming.commands import errands
+from tests.cluster.standalone import Cluster, running
+from tests.faults.ledger import BucketZone, Ledger
+from tests.faults.processes import Process
+from tests.faults.reading import Tables
+from tests.faults.rules import Reader, Reference
+from tests.storage.cloud import Cloud
+
+_TICK = 0.2
+_MACHINE = {"x86_64": "x86_64", "aarch64": "arm64"}[platform.machine()]
+_PYTHON = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make the package once, for the Python of this machine, and return its folder."""
+    return make(_MACHINE, tmp_path_factory.mktemp("packages"), python=str(_PYTHON))[1]
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, aws: Cloud) -> Iterator[Cluster]:
+    """Run a master and two workers."""
+    with running(tmp_path / "cluster", aws, workers=2) as started:
+        yield started
+
+
+def test_both_legs_run_from_the_package_and_one_worker_may_die(
+    packed: Path, cluster: Cluster, aws: Cloud, tmp_path: Path, embedded: Compiled
+) -> None:
+    """Every picture that lands before and after a worker's death has its outcome; stop ends the stream with 0."""
+    bucket = aws.bucket("landing")
+    queue = aws.queue_of(bucket)
+    lake = f"s3://{aws.bucket('lake')}/lake"
+    ledger = Ledger(BucketZone(aws, bucket, "in"), Random(8))
+    tables = Tables(lake, aws.environment())
+    reader = Reader(tables, ledger, Reference(embedded))
+    paths = create_lake(lake)
+    save(embedded, paths.backbones)
+    package = upload(packed, f"s3://{aws.bucket('packages')}/packages")
+    python = _unpacked(packed, tmp_path / "driver")
+
+    def submit(leg: str, *arguments: str) -> Process:
+        settings = {"spark.pyspark.python": "./environment/bin/python", "spark.pyspark.driver.python": str(python)}
+        words = [word for each in settings.items() for word in ("--conf", "=".join(each))]
+        archive = ["--archives", f"{package}/{ARCHIVE}#environment"]
+        return cluster.submit([*archive, *words, f"{package}/{ENTRY}", leg, "--lake", lake, *arguments], leg)
+
+    ledger.land(60)
+    backbone = f"efficientnet-lite0@{embedded.backbone.preparation.size}"
+    options = ("--batch-pictures", "30", "--idle-timeout", "20", "--lease", "10", "--backbone", backbone)
+    discovery = ("--discover", "notifications", "--queue", queue)
+    stream = submit("stream", "--landing", f"s3://{bucket}/in", *discovery, *options)
+    _until(reader.complete, stream)
+    used = [worker for worker in cluster.workers if cluster.executors(worker)]
+    assert used == list(cluster.workers), "each worker runs an executor"
+
+    ledger.land(60)
+    _until(lambda: tables.rows("arrivals") > 60, stream)
+    cluster.workers[0].kill()
+    ledger.land(30)
+    _until(reader.complete, stream)
+
+    answer = errands.have_stopped(paths)
+    assert (answer.exit_code, stream.wait(30)) == (0, 0), stream.last_lines()
+
+    refit = submit("refit", "--components", "8")
+    assert refit.wait(120) == 0, refit.last_lines()
+    assert tables.rows("components") > 100
+    assert reader.violations() == []
+
+
+def _unpacked(packed: Path, folder: Path) -> Path:
+    """Unpack the environment as a platform does for a driver, and return its interpreter."""
+    with tarfile.open(packed / ARCHIVE) as archive:
+        archive.extractall(folder, filter="fully_trusted")
+    return folder / "bin" / "python"
+
+
+def _until(condition: Callable[[], bool], process: Process, seconds: float = 150.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.alive, process.last_lines()
+        assert time.monotonic() < end, process.last_lines()
+        time.sleep(_TICK)
