@@ -8,6 +8,7 @@ import typer
 
 from bootstrap import process
 from bootstrap.commands import asking, backbones, exports, first_steps, legs, models, pictures, reporting, seeing
+from bootstrap.commands.emr import artefacts
 
 # Commands of a module without a name of its own stand at the top.
 _GROUPS = {
@@ -15,6 +16,7 @@ _GROUPS = {
     "models": (models.app,),
     "export": (exports.app,),
     "backbone": (backbones.app,),
+    "emr": (artefacts.app,),
 }
 
 

@@ -1,0 +1,1 @@
+"""`verger emr`: the commands for Amazon EMR."""
