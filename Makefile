@@ -30,10 +30,11 @@ mutants: $(READY) ## take one safeguard after the other out: the fault suite mus
 fuzz: $(READY) ## decode mutated pictures for SECONDS (60): no crash, no hang, bounded memory
 	@$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60)
 
-check: $(READY) ## lint, types, import contracts
+check: $(READY) ## lint, types, import contracts, templates
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/cfn-lint
 
 bench: $(READY) ## measure the stream, the refit, buckets, what a report finds, reports and statuses of large lakes (minutes; ratios)
 	@$(BIN)/python -m tests.bench.throughput
