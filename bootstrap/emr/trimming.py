@@ -34,15 +34,14 @@ KEPT: dict[str, tuple[str, ...]] = {
 }
 
 
-def trim(site: Path) -> int:
-    """Delete what is left out of a `site-packages` folder, and return the bytes that this saved.
+def trim(site: Path) -> None:
+    """Delete what is left out of a `site-packages` folder.
 
     Raises
     ------
     LookupError
         A pattern names nothing: the packages have changed, and what was left out may be there under another name.
     """
-    before = bytes_of(site)
     for folder, kept in KEPT.items():
         for place in (folder, *(f"{folder}/{name}" for name in kept)):
             if not (site / place).is_dir():
@@ -56,7 +55,6 @@ def trim(site: Path) -> int:
             raise LookupError(pattern)
         for path in found:
             _delete(path)
-    return before - bytes_of(site)
 
 
 def _delete(path: Path) -> None:

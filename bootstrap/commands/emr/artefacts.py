@@ -1,4 +1,4 @@
-"""`verger emr`: what is deployed."""
+"""`verger emr`: what is deployed: templates, and the package that jobs run."""
 
 import sys
 from pathlib import Path
@@ -6,8 +6,10 @@ from typing import Annotated
 
 import typer
 
-from bootstrap.commands.group import group
-from bootstrap.emr import template
+from bootstrap import live, packaged
+from bootstrap.commands.group import AS_JSON, group
+from bootstrap.emr import package, template
+from bootstrap.emr import upload as uploading
 from bootstrap.options import takes
 from conf.errors import UsageError
 from conf.files import written_whole
@@ -34,6 +36,29 @@ def print_template(
         return
     with written_whole(out, "out") as file:
         file.write(text.encode())
+
+
+@app.command("package")
+@takes("s3_endpoint", "s3_region")
+def make_package(
+    resolved: Resolved,
+    arch: Annotated[
+        str, typer.Option(help="Of the workers' processors.", metavar="|".join(package.ARCHITECTURES))
+    ] = "x86_64",
+    out: Annotated[Path, typer.Option(help="The folder to make it in.", metavar="FOLDER")] = Path("dist"),
+    upload: Annotated[
+        str, typer.Option(help="Where on S3 to put it as well: the output Packages of the base stack.", metavar="URI")
+    ] = "",
+    python: Annotated[
+        str, typer.Option(help="Where the platform has its Python 3.11.", metavar="PATH")
+    ] = package.PYTHON,
+    as_json: Annotated[bool, AS_JSON] = False,
+) -> None:
+    """Pack Verger and what it imports, from the lock file, into an environment that a cluster runs."""
+    with live.live() as show:
+        made, folder = package.make(arch, out, python, say=show.say)
+        uri = uploading.upload(folder, upload, show.say) if upload else ""
+    packaged.show(made, folder, uri, as_json)
 
 
 def _pair(given: str) -> tuple[str, str]:
