@@ -57,7 +57,7 @@ def jobs_have_a_token(template: Template) -> Iterator[str]:
 
 
 def retries_are_bounded(template: Template) -> Iterator[str]:
-    """The Scheduler's retries end within hours, and what failed is kept; a job's own are as many as EMR allows."""
+    """Retries end within hours, and what failed is kept; a job's own are as many as EMR allows."""
     for name, schedule in template.of_type("AWS::Scheduler::Schedule"):
         target = schedule["Target"]
         policy = target.get("RetryPolicy", {})

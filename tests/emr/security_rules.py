@@ -117,9 +117,13 @@ def _line(node: Any, within: Any) -> int:
     return int(mark.line if mark else within.end_mark.line)
 
 
-def _wide(resource: str) -> bool:
-    of_s3 = ":s3:::" in resource or resource.startswith("${")
-    return "*" in (resource.removesuffix("/*") if of_s3 else resource)
+def _wide(resources: str) -> bool:
+    # One, or several that are split at their blanks.
+    return any("*" in (each.removesuffix("/*") if _of_s3(each) else each) for each in resources.split())
+
+
+def _of_s3(resource: str) -> bool:
+    return ":s3:::" in resource or resource.startswith("${")
 
 
 def security_configurations_say_what_they_mean(template: Template) -> Iterator[str]:

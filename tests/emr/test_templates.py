@@ -131,7 +131,7 @@ def test_athena_is_told_of_every_table() -> None:
     for name, table in registered.items():
         place = table["StorageDescriptor"]["Location"]["Fn::Sub"][0]
         assert place == table["StorageDescriptor"]["SerdeInfo"]["Parameters"]["path"]["Fn::Sub"][0]
-        assert place == f"s3://${{Bucket}}/${{LakePrefix}}/{name}/"
+        assert place == f"s3://${{In}}/${{LakePrefix}}/{name}/"
 
 
 def test_the_base_is_deployed(cloud: Cloud) -> None:
