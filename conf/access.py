@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import os
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -26,6 +26,8 @@ SCHEMES = ("s3", "gs", "az")
 S3A = "spark.hadoop.fs.s3a"
 _CONNECT_SECONDS, _READ_SECONDS = 5, 30
 _BOTO_TRIES = 8
+# For how long obstore uses what boto3 gave it: boto3 has renewed whatever ends within ten minutes before it gives it.
+_KEPT = timedelta(minutes=10)
 _TOLD_BY = {
     "s3": "AWS_PROFILE, AWS_ACCESS_KEY_ID, AWS_REGION",
     "gs": "GOOGLE_APPLICATION_CREDENTIALS",
@@ -118,7 +120,7 @@ def _store(scheme: str, bucket: str, access: Access) -> ObjectStore:
     client: Any = {"connect_timeout": f"{_CONNECT_SECONDS}s", "timeout": f"{_READ_SECONDS}s", "allow_http": True}
     try:
         if scheme == "s3":
-            return S3Store(bucket, client_options=client, retry_config=once, **_s3(access))
+            return S3Store(bucket, client_options=client, retry_config=once, **_s3(bucket, access))
         kind: type[GCSStore] | type[AzureStore] = GCSStore if scheme == "gs" else AzureStore
         return kind(bucket, client_options=client, retry_config=once, skip_signature=access.whose != "own")
     except (exceptions.BaseError, ValueError, OSError) as error:
@@ -138,7 +140,7 @@ def _unsaid(place: str, error: Exception, scheme: str) -> str:
     return f"{place}: {first_line(error)}: say in the environment how it is reached ({_TOLD_BY[scheme]})"
 
 
-def _s3(access: Access) -> dict[str, Any]:
+def _s3(bucket: str, access: Access) -> dict[str, Any]:
     options: dict[str, Any] = {"region": access.region, "virtual_hosted_style_request": not access.endpoint}
     if access.endpoint:
         options["endpoint"] = access.endpoint
@@ -146,19 +148,35 @@ def _s3(access: Access) -> dict[str, Any]:
         return options | {"skip_signature": True}
     if access.whose == "requester-pays":
         options["request_payer"] = True
-    if _by_profile():
-        from obstore.auth.boto3 import Boto3CredentialProvider
-
-        options["credential_provider"] = Boto3CredentialProvider()
+    if _only_boto3_finds():
+        options["credential_provider"] = _found_by_boto3(bucket)
     return options
 
 
-def _by_profile() -> bool:
-    """Whether credentials come from a person's files; obstore knows the environment, containers and instances."""
-    if os.environ.get("AWS_ACCESS_KEY_ID"):
+def _only_boto3_finds() -> bool:
+    """Whether credentials come from where obstore does not look, nor delta-rs at an endpoint of one's own.
+
+    These know the environment, web identity, containers of ECS and EKS, and instances; not a person's files, nor a
+    container's URI that comes without the file of a token, as managed platforms give it.
+    """
+    said = os.environ.get
+    if said("AWS_ACCESS_KEY_ID"):
         return False
     files = {"AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials", "AWS_CONFIG_FILE": "~/.aws/config"}
-    return any(Path(os.environ.get(name, path)).expanduser().is_file() for name, path in files.items())
+    if any(Path(said(name, path)).expanduser().is_file() for name, path in files.items()):
+        return True
+    known = said("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI") or said("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
+    return bool(said("AWS_CONTAINER_CREDENTIALS_FULL_URI")) and not known
+
+
+def _found_by_boto3(bucket: str) -> Any:
+    from botocore.exceptions import BotoCoreError
+    from obstore.auth.boto3 import Boto3CredentialProvider
+
+    try:
+        return Boto3CredentialProvider(ttl=_KEPT)
+    except BotoCoreError as error:
+        raise unanswered(f"s3://{bucket}", error) from error
 
 
 def client(service: str, access: Access | None = None, *, connections: int = 10, **more: Any) -> Any:
@@ -250,7 +268,11 @@ def delta_options(place: str) -> dict[str, str] | None:
         return None
     access = settled(place)
     options = {"AWS_REGION": access.region}
-    return options | ({"AWS_ENDPOINT_URL": access.endpoint, "AWS_ALLOW_HTTP": "true"} if access.endpoint else {})
+    if not access.endpoint:
+        return options
+    options |= {"AWS_ENDPOINT_URL": access.endpoint, "AWS_ALLOW_HTTP": "true"}
+    # At Amazon's own it looks everywhere unasked.
+    return options | ({"AWS_FORCE_CREDENTIAL_LOAD": "true"} if _only_boto3_finds() else {})
 
 
 def spark_options(place: str) -> dict[str, str]:
