@@ -3,6 +3,7 @@
 VergerError              exit 1: it failed; the message says what, where and the mend
 ├── UsageError           exit 2: a setting or an argument is wrong
 ├── PlatformError        exit 1: Python, Java or the jars of this machine
+├── AccountError         exit 1: AWS refuses a call on one's account, or does not answer
 ├── LandingError         exit 1: the landing zone does not answer
 ├── LakeError            exit 1: the lake is missing, foreign, newer or held by another driver
 │   └── LeaseLost        exit 1: this process may no longer write as the driver of its leg
@@ -33,6 +34,20 @@ class UsageError(VergerError):
 
 class PlatformError(VergerError):
     """Python, Java or the jars of this machine do not serve."""
+
+
+class AccountError(VergerError):
+    """AWS refuses a call on one's account, or does not answer.
+
+    Attributes
+    ----------
+    code : str
+        AWS's own word for a refusal; empty where nobody answered.
+    """
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class LandingError(VergerError):

@@ -1,51 +1,75 @@
-"""A request held against a service's model: what botocore checks before it sends, and what only the service would."""
+"""A request held against the service's own model: what botocore checks before it sends, and what it leaves to AWS.
+
+botocore checks names, types, what is required, and least values. AWS refuses also what is over a maximum, no member of
+an enumeration, or no match of a pattern; all of these stand in the model.
+"""
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
-import botocore.session
+from botocore.model import OperationModel, Shape
+from botocore.session import get_session
 from botocore.validate import ParamValidator
 
+# Java spells the characters beyond 16 bits as pairs, which Python's expressions do not know.
+_PAIRS = re.compile(r"\\u[dD]800\\u[dD][cC]00-\\u[dD][bB][fF][fF]\\u[dD][fF][fF][fF]")
 
-def complaints(service: str, operation: str, request: Any) -> list[str]:
-    """Return what is wrong with a request; nothing where the service would read it.
+
+def faults(service: str, operation: str, params: dict[str, Any]) -> list[str]:
+    """Return what AWS would refuse of a request; nothing where the model has nothing against it.
 
     Parameters
     ----------
-    service, operation
-        As botocore names them: `emr-serverless`, `StartJobRun`.
-    request
-        Its parameters.
+    service
+        As boto3 names it.
+    operation
+        As the model names it: `StartJobRun`.
+    params
+        As boto3 takes them.
     """
-    shape = botocore.session.get_session().get_service_model(service).operation_model(operation).input_shape
-    report = ParamValidator().validate(request, shape)
-    return ([report.generate_report()] if report.has_errors() else []) + list(_beyond(shape, request, operation))
+    shape = _operation(service, operation).input_shape
+    if shape is None:
+        return ["the operation takes nothing"] if params else []
+    report = ParamValidator().validate(params, shape)
+    own = report.generate_report().splitlines() if report.has_errors() else []
+    return [*own, *_beyond(shape, params, "")]
 
 
-def _beyond(shape: Any, value: Any, path: str) -> Iterator[str]:
-    """Yield what botocore leaves to the service: enumerations, patterns, greatest lengths and values."""
+@cache
+def _operation(service: str, operation: str) -> OperationModel:
+    return get_session().get_service_model(service).operation_model(operation)
+
+
+def _beyond(shape: Any, value: Any, place: str) -> Iterator[str]:
+    """Yield what botocore leaves to AWS."""
+    yield from _bounds(shape, value, place)
     if shape.type_name == "structure" and isinstance(value, dict):
         for name, each in value.items():
             if name in shape.members:
-                yield from _beyond(shape.members[name], each, f"{path}.{name}")
-    elif shape.type_name == "list" and isinstance(value, list):
-        yield from _outside(shape, len(value), f"{path}, its length")
-        for each in value:
-            yield from _beyond(shape.member, each, f"{path}[]")
-    elif shape.type_name == "string" and isinstance(value, str):
-        yield from _outside(shape, len(value), f"{path}, its length")
-        if shape.enum and value not in shape.enum:
-            yield f"{path} is {value!r}, none of {', '.join(shape.enum)}"
-        pattern = shape.metadata.get("pattern", "")
-        # With halves of characters, as Java has them: EMR's word for any text.
-        if pattern and "\\uD800" not in pattern and not re.fullmatch(pattern, value, re.DOTALL):
-            yield f"{path} is {value!r}, which does not match {pattern}"
-    elif shape.type_name in ("integer", "long") and isinstance(value, int):
-        yield from _outside(shape, value, path)
+                yield from _beyond(shape.members[name], each, f"{place}.{name}")
+    elif shape.type_name == "list" and isinstance(value, list | tuple):
+        for number, each in enumerate(value):
+            yield from _beyond(shape.member, each, f"{place}[{number}]")
+    elif shape.type_name == "map" and isinstance(value, dict):
+        for name, each in value.items():
+            yield from _beyond(shape.key, name, f"{place} key {name}")
+            yield from _beyond(shape.value, each, f"{place}.{name}")
 
 
-def _outside(shape: Any, size: int, path: str) -> Iterator[str]:
-    least, most = shape.metadata.get("min", size), shape.metadata.get("max", size)
-    if not least <= size <= most:
-        yield f"{path} is {size}, not within {least} and {most}"
+def _bounds(shape: Shape, value: Any, place: str) -> Iterator[str]:
+    told = shape.metadata
+    measure = len(value) if isinstance(value, str | list | tuple | dict) else value
+    counted = isinstance(measure, int | float) and not isinstance(measure, bool)
+    if counted and not told.get("min", measure) <= measure <= told.get("max", measure):
+        yield f"{place}: {measure} is not from {told.get('min', '')} to {told.get('max', '')}"
+    if isinstance(value, str) and told.get("enum") and value not in told["enum"]:
+        yield f"{place}: {value!r} is none of {', '.join(told['enum'])}"
+    if isinstance(value, str) and "pattern" in told and not _pattern(told["pattern"]).fullmatch(value):
+        yield f"{place}: {value!r} does not match {told['pattern']}"
+
+
+@cache
+def _pattern(text: str) -> re.Pattern[str]:
+    return re.compile(_PAIRS.sub(lambda _: "\\U00010000-\\U0010FFFF", text))
