@@ -8,7 +8,8 @@ import typer
 
 from bootstrap import process
 from bootstrap.commands import asking, backbones, exports, first_steps, legs, models, pictures, reporting, seeing
-from bootstrap.commands.emr import artefacts
+from bootstrap.commands.emr import artefacts, jobs
+from bootstrap.commands.group import group
 
 # Commands of a module without a name of its own stand at the top.
 _GROUPS = {
@@ -16,7 +17,7 @@ _GROUPS = {
     "models": (models.app,),
     "export": (exports.app,),
     "backbone": (backbones.app,),
-    "emr": (artefacts.app,),
+    "emr": (artefacts.app, jobs.app),
 }
 
 
@@ -50,9 +51,20 @@ def built() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     )
     for name, parts in _GROUPS.items():
-        for part in parts:
-            app.add_typer(part, name=name or None)
+        if name:
+            app.add_typer(_joined(parts), name=name)
+        else:
+            for part in parts:
+                app.add_typer(part)
     return app
+
+
+def _joined(parts: tuple[typer.Typer, ...]) -> typer.Typer:
+    """Return one group of the commands of several, with the sentence of the first."""
+    whole = group(parts[0].info.help or "")
+    for part in parts:
+        whole.add_typer(part)
+    return whole
 
 
 def commands(app: typer.Typer, width: int = 110) -> list[Command]:

@@ -148,6 +148,8 @@ class Settings:
         "Seconds after which a driver that does not renew its lease is taken for dead, where the lake lies on S3.",
         least=1,
     )
+    stack: str = setting("verger", "The stack of CloudFormation that `verger emr` runs Verger in.")
+    region: str = setting("", "Region of that stack; empty: as AWS_REGION or one's profile says, else that of Paris.")
     unwell_after: float = setting(
         900.0,
         "Seconds for which a backlog may stand still, or grow, before `status` says that the lake is unwell.",
