@@ -36,7 +36,7 @@ check: $(READY) ## lint, types, import contracts, templates
 	@$(BIN)/lint-imports
 	@$(BIN)/cfn-lint
 
-bench: $(READY) ## measure the stream, the refit, buckets, what a report finds, reports and statuses of large lakes (minutes; ratios)
+bench: $(READY) ## measure the stream, the refit, buckets, what a report finds, reports and statuses of large lakes, requests (minutes; ratios)
 	@$(BIN)/python -m tests.bench.throughput
 	@$(BIN)/python -m tests.bench.flat
 	@$(BIN)/python -m tests.bench.refit
@@ -47,6 +47,7 @@ bench: $(READY) ## measure the stream, the refit, buckets, what a report finds, 
 	@$(BIN)/python -m tests.bench.mislabelled
 	@$(BIN)/python -m tests.bench.spaces
 	@$(BIN)/python -m tests.bench.status
+	@$(BIN)/python -m tests.bench.requests
 
 soak: $(READY) ## stream for 500 micro-batches and show what grows (a quarter of an hour)
 	@$(BIN)/python -m tests.bench.soak

@@ -8,7 +8,7 @@ import typer
 
 from bootstrap import process
 from bootstrap.commands import asking, backbones, exports, first_steps, legs, models, pictures, reporting, seeing
-from bootstrap.commands.emr import artefacts, jobs
+from bootstrap.commands.emr import artefacts, cost, jobs
 from bootstrap.commands.group import group
 
 # Commands of a module without a name of its own stand at the top.
@@ -17,7 +17,7 @@ _GROUPS = {
     "models": (models.app,),
     "export": (exports.app,),
     "backbone": (backbones.app,),
-    "emr": (artefacts.app, jobs.app),
+    "emr": (artefacts.app, jobs.app, cost.app),
 }
 
 

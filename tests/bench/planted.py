@@ -11,12 +11,12 @@ from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
-from deltalake import DeltaTable, write_deltalake
+from deltalake import write_deltalake
 from numpy.typing import NDArray
 
 from batch.algebra.vectors import lists
 from conf.lake import LakePaths
-from conf.tables import FEATURES, TIMESTAMP
+from conf.tables import FEATURES, TIMESTAMP, open_table
 
 FEATURIZER = "drawn-224-avg-00000000"
 _CAUSES, _LABELS = 256, 12
@@ -85,7 +85,7 @@ def plant(lake: LakePaths, network: Network, count: int, rows_per_file: int, fir
     first
         The number of the first of them: another one gives other pictures.
     """
-    table = DeltaTable(lake.table(FEATURES))
+    table = open_table(lake.table(FEATURES))
     for start in range(first, first + count, rows_per_file):
         rows = _rows(network, range(start, min(start + rows_per_file, first + count)))
         write_deltalake(table, pa.RecordBatchReader.from_batches(FEATURES.schema, rows), mode="append")
