@@ -65,7 +65,7 @@ lock: $(READY) ## resolve requirements.txt anew from pyproject.toml, and what of
 	    --extra compile --extra dev --extra emr --custom-compile-command 'make lock' -o requirements.txt pyproject.toml
 	@$(BIN)/uv pip compile --quiet --python-platform x86_64-manylinux_2_34 --python-version 3.11 --generate-hashes \
 	    --no-annotate --constraint requirements.txt --group pyproject.toml:legs \
-	    --custom-compile-command 'make lock' -o bootstrap/emr/environment.txt
+	    --custom-compile-command 'make lock' -o bootstrap/emr/packing/environment.txt
 
 clean: ## remove everything that make and the demo created
 	rm -rf $(VENV) verger-demo build dist spark-warehouse .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -3,7 +3,7 @@
 A stream by notifications idles, then takes small waves of pictures; a refit follows; a lake of many small files is kept
 up; a drawn lake of large files is refitted. All of it goes through a proxy that counts as S3's bill does. What a
 refit takes of the cores is measured on folders (see `tests.bench.effort`). Prints the `[measured]` part of
-`bootstrap/emr/prices.toml`. Run with `python -m tests.bench.requests [--quick]`.
+`bootstrap/emr/billing/prices.toml`. Run with `python -m tests.bench.requests [--quick]`.
 """
 
 from __future__ import annotations

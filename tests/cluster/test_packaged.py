@@ -14,8 +14,8 @@ from random import Random
 
 import pytest
 
-from bootstrap.emr.package import ARCHIVE, ENTRY, make
-from bootstrap.emr.upload import upload
+from bootstrap.emr.packing.package import ARCHIVE, ENTRY, make
+from bootstrap.emr.packing.upload import upload
 from conf.lake import create_lake
 from streaming.backbones.shelf import Compiled, save
 from streaming.commands import errands

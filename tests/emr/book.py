@@ -5,7 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from bootstrap.emr.prices import UNITS, Assumed, Measured
+from bootstrap.emr.billing.prices import UNITS, Assumed, Measured
 
 REGION = "eu-west-3"
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from tests.emr.service_model import complaints
+from tests.emr.service_model import faults
 from tests.emr.stacks import Template, nodes
 
 # botocore's names of what a universal target calls; whether its parameters begin with a small letter.
@@ -37,7 +37,13 @@ def inputs_are_what_the_service_reads(template: Template) -> Iterator[str]:
             yield f"{name}: calls {called or 'nothing'}, which is none of {', '.join(_CALLED)}"
             continue
         service, operation, small = _CALLED[called]
-        yield from (f"{name}: {each}" for each in complaints(service, operation, _request(said, small)))
+        yield from (f"{name}: {each}" for each in faults(service, operation, _request(said, small)))
+
+
+def scheduled(template: Template) -> Any:
+    """Return what a template's one schedule says when it calls."""
+    ((_, schedule),) = template.of_type("AWS::Scheduler::Schedule")
+    return json.loads(template.filled(schedule["Target"]["Input"]))
 
 
 def _request(said: Any, small: bool) -> Any:

@@ -9,13 +9,14 @@ from cfnlint.decode import cfn_yaml
 
 from bootstrap.emr.template import printed
 
+PACKAGE, LAKE = "s3://orchard/packages/verger-0.1.0-x86_64-0123456789ab", "s3://orchard/lake"
 # What stands in the place of what only a deployed stack knows.
 _DEPLOYED = {
     "AWS::Partition": "aws",
     "Application": "00f1abcd23efgh45",
     "Cluster": "j-2AXXXXXXGAPLF",
-    "Lake": "s3://orchard/lake",
-    "Package": "s3://orchard/packages/verger-0.1.0-x86_64-0123456789ab",
+    "Lake": LAKE,
+    "Package": PACKAGE,
     "Role": "arn:aws:iam::123456789012:role/verger-refit",
 }
 

@@ -4,7 +4,7 @@ import os
 import tarfile
 from pathlib import Path
 
-from bootstrap.emr.archive import pack
+from bootstrap.emr.packing.archive import pack
 
 
 def _folder(place: Path, umask: int, moment: int) -> Path:

@@ -14,9 +14,19 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 from bootstrap import cli
-from bootstrap.emr import account, prices
-from bootstrap.emr.cost import LINES, Bill, bills, inferred, ratios
-from bootstrap.emr.usage import DAYS, DESIGNS, HOURS, TRIGGER, Load, micro_batches_a_second, stream_executors, usage
+from bootstrap.emr import account
+from bootstrap.emr.billing import prices
+from bootstrap.emr.billing.cost import LINES, Bill, bills, inferred, ratios
+from bootstrap.emr.billing.usage import (
+    DAYS,
+    DESIGNS,
+    HOURS,
+    TRIGGER,
+    Load,
+    micro_batches_a_second,
+    stream_executors,
+    usage,
+)
 from conf.errors import UsageError
 from streaming import stream
 from tests.cli.test_command_line import VERGER, one_line

@@ -10,12 +10,13 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from bootstrap.emr import package, trimming
-from bootstrap.emr.upload import upload
+from bootstrap.emr.packing import package, trimming
+from bootstrap.emr.packing.upload import upload
 from conf.errors import PlatformError, StorageError, UsageError
 from tests.storage.cloud import Cloud
 
 _ROOT = Path(__file__).parents[2]
+_LOCK = _ROOT / "bootstrap" / "emr" / "packing" / "environment.txt"
 _PINNED = re.compile(r"^([a-z0-9-]+)==(\S+)", re.MULTILINE)
 _HASHED = re.compile(r"^([a-z0-9-]+)==(\S+)[^\n]*\\\n((?:    --hash=\S+(?: \\)?\n)+)", re.MULTILINE)
 
@@ -27,14 +28,17 @@ def _lock(path: Path) -> dict[tuple[str, str], frozenset[str]]:
 
 def test_an_environment_is_of_the_lock_file() -> None:
     """Every package of it is one of requirements.txt, in that version and with those hashes."""
-    whole, packed = _lock(_ROOT / "requirements.txt"), _lock(_ROOT / "bootstrap" / "emr" / "environment.txt")
-    assert len(packed) == len(_PINNED.findall((_ROOT / "bootstrap" / "emr" / "environment.txt").read_text("utf-8")))
+    whole, packed = (
+        _lock(_ROOT / "requirements.txt"),
+        _lock(_LOCK),
+    )
+    assert len(packed) == len(_PINNED.findall((_LOCK).read_text("utf-8")))
     assert {each: hashes for each, hashes in packed.items() if whole.get(each) != hashes} == {}
 
 
 def test_an_environment_has_all_that_its_packages_ask_for() -> None:
     """Nothing that the platform does not bring is missing; neither Spark nor TensorFlow is there."""
-    names = {name for name, _ in _lock(_ROOT / "bootstrap" / "emr" / "environment.txt")}
+    names = {name for name, _ in _lock(_LOCK)}
     assert names.isdisjoint({"pyspark", "py4j", "tensorflow", "keras", "matplotlib"})
     missing = {f"{each} of {name}" for name in names for each in _asked_by(name) if each not in names}
     assert missing == set()

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from bootstrap.emr import account, prices
+from bootstrap.emr import account
+from bootstrap.emr.billing import prices
 from conf.errors import UsageError
 from tests.emr import book
 

@@ -4,11 +4,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from bootstrap.commands.legs import REFIT
+from bootstrap.emr import jobs
 from bootstrap.emr.template import NAMES
 from tests.emr import schedule_rules, security_rules, stack_rules
-from tests.emr.service_model import complaints
+from tests.emr.deployed import deployed, given
+from tests.emr.schedule_rules import scheduled
 from tests.emr.stack_rules import exports, imports
-from tests.emr.stacks import Template, broken, template
+from tests.emr.stacks import LAKE, PACKAGE, Template, broken, template
 
 Rule = Callable[[Template], Iterator[str]]
 _GOES = "    UpdateReplacePolicy: Delete\n    Properties:\n      BucketName"
@@ -132,15 +135,19 @@ def test_a_stack_tells_the_commands_all_they_need(name: str, runs: str) -> None:
     }  # fmt: skip
 
 
-def test_the_service_model_is_read_beyond_what_botocore_checks() -> None:
-    """Enumerations, patterns and greatest lengths, which only the service would refuse."""
-    request = {
-        "applicationId": "00f1abcd23efgh45",
-        "clientToken": "a",
-        "executionRoleArn": "arn:aws:iam::123456789012:role/verger-refit",
-    }
-    assert complaints("emr-serverless", "StartJobRun", request) == []
-    assert "none of BATCH, STREAMING" in complaints("emr-serverless", "StartJobRun", request | {"mode": "NOPE"})[0]
-    assert "match" in complaints("emr-serverless", "StartJobRun", request | {"clientToken": "a:b"})[0]
-    assert "length" in complaints("emr-serverless", "StartJobRun", request | {"name": "n" * 257})[0]
-    assert "Unknown parameter" in complaints("emr-serverless", "StartJobRun", request | {"Mode": "BATCH"})[0]
+def test_the_schedule_of_serverless_starts_what_a_person_would_submit() -> None:
+    """Jobs are found by their name, and both are of one package."""
+    said = scheduled(template("serverless"))
+    driver = said["JobDriver"]["SparkSubmit"]
+    job = jobs.refit(REFIT, given(), deployed(package=PACKAGE, lake=LAKE), {})
+    assert (said["Name"], said["ExecutionTimeoutMinutes"]) == (job.name, job.minutes)
+    assert (driver["EntryPoint"], driver["EntryPointArguments"]) == (job.entry, list(job.arguments))
+    assert driver["SparkSubmitParameters"] == jobs.submit_parameters(job.spark)
+
+
+def test_the_schedule_of_a_cluster_adds_the_step_that_a_person_would() -> None:
+    """The same words for spark-submit, under the same name."""
+    (step,) = scheduled(template("cluster"))["Steps"]
+    job = jobs.refit(REFIT, given(), deployed("cluster", package=PACKAGE, lake=LAKE), {})
+    assert step["Name"] == job.name
+    assert step["HadoopJarStep"]["Args"] == jobs.submit_command(job)

@@ -6,16 +6,17 @@ from typing import Annotated
 
 import typer
 
-from bootstrap import live, packaged
+from bootstrap import live
 from bootstrap.commands.group import AS_JSON, group
-from bootstrap.emr import package, template
-from bootstrap.emr import upload as uploading
+from bootstrap.emr import template
+from bootstrap.emr.packing import contents, package
+from bootstrap.emr.packing import upload as uploading
 from bootstrap.options import takes
 from conf.errors import UsageError
 from conf.files import written_whole
 from conf.settings import Resolved
 
-app = group("Running on Amazon EMR.")
+app = group("Run on Amazon EMR.")
 
 
 @app.command("template")
@@ -58,7 +59,7 @@ def make_package(
     with live.live() as show:
         made, folder = package.make(arch, out, python, say=show.say)
         uri = uploading.upload(folder, upload, show.say) if upload else ""
-    packaged.show(made, folder, uri, as_json)
+    contents.show(made, folder, uri, as_json)
 
 
 def _pair(given: str) -> tuple[str, str]:

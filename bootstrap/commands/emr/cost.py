@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from bootstrap.commands.group import AS_JSON, group
-from bootstrap.emr import account, cost_table, prices
-from bootstrap.emr.cost import bills
-from bootstrap.emr.usage import TRIGGER, Load
+from bootstrap.emr import account
+from bootstrap.emr.billing import cost_table, prices
+from bootstrap.emr.billing.cost import bills
+from bootstrap.emr.billing.usage import TRIGGER, Load
 from bootstrap.options import takes
 from conf.settings import Resolved
 

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from bootstrap.emr.prices import Assumed, Measured
+from bootstrap.emr.billing.prices import Assumed, Measured
 
 HOURS = 730.0
 DAYS = HOURS / 24

@@ -5,9 +5,9 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 
-from bootstrap.emr.cost import LINES, Bill, inferred, ratios
-from bootstrap.emr.prices import Book
-from bootstrap.emr.usage import DAYS, Design, Load
+from bootstrap.emr.billing.cost import LINES, Bill, inferred, ratios
+from bootstrap.emr.billing.prices import Book
+from bootstrap.emr.billing.usage import DAYS, Design, Load
 from bootstrap.terminal import grid, plain, standard_output
 
 NAMES: Mapping[Design, str] = {"stream": "stream", "drain": "daily drain", "batch": "daily full batch"}

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bootstrap.emr.package import ARCHIVE, ENTRY, MANIFEST
+from bootstrap.emr.packing.package import ARCHIVE, ENTRY, MANIFEST
 from conf import access
 from conf.errors import StorageError, UsageError, first_line
 from conf.saying import Say, silent

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from bootstrap.emr.prices import ARCHITECTURES, Assumed, Book
-from bootstrap.emr.usage import DAYS, DESIGNS, HOURS, Design, Load, Usage, usage
+from bootstrap.emr.billing.prices import ARCHITECTURES, Assumed, Book
+from bootstrap.emr.billing.usage import DAYS, DESIGNS, HOURS, Design, Load, Usage, usage
 from conf.errors import UsageError
 
 Platform = Literal["serverless", "cluster"]

@@ -17,8 +17,8 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 import bootstrap
-from bootstrap.emr import trimming
-from bootstrap.emr.archive import pack
+from bootstrap.emr.packing import trimming
+from bootstrap.emr.packing.archive import pack
 from conf.errors import PlatformError, UsageError
 from conf.saying import Say, silent
 
@@ -152,7 +152,7 @@ def _trim(site: Path) -> None:
         trimming.trim(site)
     except LookupError as error:
         raise PlatformError(
-            f"packing left something out that is not there any more: {error.args[0]}: see bootstrap/emr/trimming.py"
+            f"what a package leaves out is not there any more: {error.args[0]}: see bootstrap/emr/packing/trimming.py"
         ) from error
 
 

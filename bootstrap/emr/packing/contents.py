@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from bootstrap import terminal
-from bootstrap.emr.package import Package
+from bootstrap.emr.packing.package import Package
 
 _SHOWN = 12
 _MEGA = 1e6

@@ -1,0 +1,1 @@
+"""What a month on EMR costs, from dated prices."""

@@ -1,0 +1,1 @@
+"""The environment that a cluster runs, packed."""
