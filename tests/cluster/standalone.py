@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pyspark
 
+from bootstrap.emr.jobs import Job
 from conf import access, jars
 from tests.faults.processes import Process
 from tests.storage.cloud import Cloud
@@ -25,6 +26,8 @@ _ADDRESS = re.compile(r"Starting Spark master at (spark://\S+)")
 _JOINED = re.compile(r"Successfully registered with master")
 # Compiled once and cheaply: most of a short run is the start of its JVMs.
 _JVM_FLAGS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:-UsePerfData"
+_TAKEN = ("spark.archives", "spark.executorEnv.")
+_DRIVERS = ("PYSPARK_DRIVER_PYTHON", "PYSPARK_PYTHON")
 # What EMR sets for every job, in its own words for S3A.
 _DEFAULTS = {
     "spark.driver.memory": "1g",
@@ -66,18 +69,22 @@ class Cluster:
     workers: tuple[Process, ...]
     environment: Mapping[str, str]
 
-    def submit(self, words: Sequence[str], log: str) -> Process:
-        """Run spark-submit, with a driver in this place: for Python a standalone cluster knows no other.
+    def submit(self, job: Job, environment: Path) -> Process:
+        """Run a job's spark-submit, with the driver in this place: for Python a standalone cluster knows no other.
 
         Parameters
         ----------
-        words
-            What follows `spark-submit --master …`.
-        log
-            A name for what it says.
+        job
+            For a cluster; of its settings those that are not of YARN, of EMR's own jars or of sizes are taken.
+        environment
+            The unpacked archive; a platform puts it into the driver's working directory, under this name.
         """
-        command = [str(_HOME / "bin" / "spark-submit"), "--master", self.master, *words]
-        return Process(command, self.folder, self.environment, self.folder / f"{log}.log")
+        own = {name: value for name, value in job.spark.items() if name.startswith(_TAKEN)}
+        driver = {name: job.spark[f"spark.yarn.appMasterEnv.{name}"] for name in _DRIVERS}
+        words = [word for each in own.items() for word in ("--conf", "=".join(each))]
+        command = [str(_HOME / "bin" / "spark-submit"), "--master", self.master, "--name", job.name, *words]
+        log = self.folder / f"{job.leg}.log"
+        return Process([*command, job.entry, *job.arguments], environment.parent, {**self.environment, **driver}, log)
 
     def executors(self, worker: Process) -> list[Path]:
         """Return the folders of the executors that a worker has run."""

@@ -14,18 +14,22 @@ from random import Random
 
 import pytest
 
-from bootstrap.emr.packing.package import ARCHIVE, ENTRY, make
+from bootstrap.commands.legs import REFIT, STREAM
+from bootstrap.emr import jobs
+from bootstrap.emr.packing.package import ARCHIVE, make
 from bootstrap.emr.packing.upload import upload
 from conf.lake import create_lake
 from streaming.backbones.shelf import Compiled, save
 from streaming.commands import errands
 from tests.cluster.standalone import Cluster, running
+from tests.emr.deployed import deployed, given
 from tests.faults.ledger import BucketZone, Ledger
 from tests.faults.processes import Process
 from tests.faults.reading import Tables
 from tests.faults.rules import Reader, Reference
 from tests.storage.cloud import Cloud
 
+pytestmark = pytest.mark.cluster
 _TICK = 0.2
 _MACHINE = {"x86_64": "x86_64", "aarch64": "arm64"}[platform.machine()]
 _PYTHON = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
@@ -56,20 +60,24 @@ def test_both_legs_run_from_the_package_and_one_worker_may_die(
     reader = Reader(tables, ledger, Reference(embedded))
     paths = create_lake(lake)
     save(embedded, paths.backbones)
-    package = upload(packed, f"s3://{aws.bucket('packages')}/packages")
-    python = _unpacked(packed, tmp_path / "driver")
-
-    def submit(leg: str, *arguments: str) -> Process:
-        settings = {"spark.pyspark.python": "./environment/bin/python", "spark.pyspark.driver.python": str(python)}
-        words = [word for each in settings.items() for word in ("--conf", "=".join(each))]
-        archive = ["--archives", f"{package}/{ARCHIVE}#environment"]
-        return cluster.submit([*archive, *words, f"{package}/{ENTRY}", leg, "--lake", lake, *arguments], leg)
+    there = deployed(
+        "cluster",
+        package=upload(packed, f"s3://{aws.bucket('packages')}/packages"),
+        landing=f"s3://{bucket}/in",
+        stack_landing=f"s3://{bucket}/in",
+        lake=lake,
+        queue=queue,
+    )
+    environment = _unpacked(packed, tmp_path / "driver" / "environment")
 
     ledger.land(60)
-    backbone = f"efficientnet-lite0@{embedded.backbone.preparation.size}"
-    options = ("--batch-pictures", "30", "--idle-timeout", "20", "--lease", "10", "--backbone", backbone)
-    discovery = ("--discover", "notifications", "--queue", queue)
-    stream = submit("stream", "--landing", f"s3://{bucket}/in", *discovery, *options)
+    asked = given(
+        backbone=(f"efficientnet-lite0@{embedded.backbone.preparation.size}",),
+        batch_pictures=30,
+        idle_timeout=20,
+        lease=10.0,
+    )
+    stream = cluster.submit(jobs.stream(STREAM, asked, there, {}), environment)
     _until(reader.complete, stream)
     used = [worker for worker in cluster.workers if cluster.executors(worker)]
     assert used == list(cluster.workers), "each worker runs an executor"
@@ -83,17 +91,17 @@ def test_both_legs_run_from_the_package_and_one_worker_may_die(
     answer = errands.have_stopped(paths)
     assert (answer.exit_code, stream.wait(30)) == (0, 0), stream.last_lines()
 
-    refit = submit("refit", "--components", "8")
+    refit = cluster.submit(jobs.refit(REFIT, given(components=8), there, {}), environment)
     assert refit.wait(120) == 0, refit.last_lines()
     assert tables.rows("components") > 100
     assert reader.violations() == []
 
 
 def _unpacked(packed: Path, folder: Path) -> Path:
-    """Unpack the environment as a platform does for a driver, and return its interpreter."""
+    """Unpack the environment as a platform does for a driver."""
     with tarfile.open(packed / ARCHIVE) as archive:
         archive.extractall(folder, filter="fully_trusted")
-    return folder / "bin" / "python"
+    return folder
 
 
 def _until(condition: Callable[[], bool], process: Process, seconds: float = 150.0) -> None:
