@@ -66,7 +66,7 @@ class Discovery:
     arrivals
         The table.
     forgotten
-        The folder of the lake's tombstones, looked at in each poll.
+        The folder of the lake's tombstones, looked at in each poll that finds something.
     notices
         Tells of new pictures; None: only listings do.
     reconcile
@@ -96,6 +96,7 @@ class Discovery:
         self._sighting = Sighting()
         self._names: frozenset[str] = frozenset()
         self._tombstones = tombstones.Tombstones()
+        self._looked = False
         self._held: Counter[str] = Counter()
         self._held_of_notices: Counter[str] = Counter()
         self._told: Counter[str] = Counter()
@@ -127,7 +128,7 @@ class Discovery:
         LakeError
             A tombstone is damaged.
         """
-        self._look_for_tombstones()
+        self._looked = False
         new = self._take_notices(rows_per_file) if self._notices else 0
         new += self._list_a_slice(rows_per_file)
         told = self._sighting.passed_over + self._held_of_notices
@@ -180,6 +181,8 @@ class Discovery:
 
     def _append(self, found: Iterator[Found], route: str, rows_per_file: int, held: Counter[str]) -> int:
         def forgotten(uri: str) -> bool:
+            # A queue is asked five times a second, and mostly has nothing: then nothing is to be known.
+            self._look_for_tombstones()
             holds = self._tombstones.holds(uri)
             held["forgotten"] += holds
             return holds
@@ -187,7 +190,11 @@ class Discovery:
         return sum(self._arrivals.append(found, route=route, rows_per_file=rows_per_file, unless=forgotten))
 
     def _look_for_tombstones(self) -> None:
+        """Look once in each poll, where there is a picture to look for."""
+        if self._looked:
+            return
         names = tombstones.names(self._forgotten)
         if names != self._names:
             self._tombstones = tombstones.load(self._forgotten)
             self._names = names
+        self._looked = True

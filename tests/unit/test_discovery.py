@@ -94,6 +94,22 @@ def test_tombstones_take_effect_with_the_next_poll(
     assert arrived(place) == [uri_of(landing / "1.jpg"), uri_of(landing / "2.jpg")]
 
 
+def test_tombstones_are_looked_at_where_there_is_a_picture_to_look_for(
+    discovery: Discovery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An idle queue is asked five times a second, and on S3 each look is paid for."""
+    looks: list[Path] = []
+
+    def look(folder: Path) -> frozenset[str]:
+        looks.append(folder)
+        return frozenset()
+
+    monkeypatch.setattr(tombstones, "names", look)
+    discovery.poll(100)
+    discovery.poll(100)
+    assert len(looks) == 1
+
+
 def test_a_damaged_tombstone_stops_discovery(discovery: Discovery, place: str, stones: Path) -> None:
     """Rather no arrivals than forgotten ones."""
     stones.mkdir()
