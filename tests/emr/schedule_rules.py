@@ -29,7 +29,9 @@ def inputs_are_what_the_service_reads(template: Template) -> Iterator[str]:
         except json.JSONDecodeError as error:
             yield f"{name}: the input is no JSON: {error}"
             continue
-        for key in sorted({key for each in nodes(said) if isinstance(each, dict) for key in each}):
+        # The names of tags are one's own.
+        named = {**said, "Tags": None}
+        for key in sorted({key for each in nodes(named) if isinstance(each, dict) for key in each}):
             if not re.fullmatch("[A-Z][A-Za-z0-9]*", key):
                 yield f"{name}: the input's key {key} is not PascalCase"
         called = template.filled(schedule["Target"]["Arn"]).partition(":::aws-sdk:")[2]

@@ -13,6 +13,7 @@ PACKAGE, LAKE = "s3://orchard/packages/verger-0.1.0-x86_64-0123456789ab", "s3://
 # What stands in the place of what only a deployed stack knows.
 _DEPLOYED = {
     "AWS::Partition": "aws",
+    "AWS::StackName": "verger",
     "Application": "00f1abcd23efgh45",
     "Cluster": "j-2AXXXXXXGAPLF",
     "Lake": LAKE,

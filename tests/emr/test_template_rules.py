@@ -141,6 +141,7 @@ def test_the_schedule_of_serverless_starts_what_a_person_would_submit() -> None:
     driver = said["JobDriver"]["SparkSubmit"]
     job = jobs.refit(REFIT, given(), deployed(package=PACKAGE, lake=LAKE), {})
     assert (said["Name"], said["ExecutionTimeoutMinutes"]) == (job.name, job.minutes)
+    assert said["Tags"] == {"verger:stack": "verger", "verger:leg": "refit"}
     assert (driver["EntryPoint"], driver["EntryPointArguments"]) == (job.entry, list(job.arguments))
     assert driver["SparkSubmitParameters"] == jobs.submit_parameters(job.spark)
 
