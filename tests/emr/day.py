@@ -87,8 +87,7 @@ class Day:
         pictures = self._land()
         self._begin_stream()
         self._as_emr_does("stream")
-        self._refit()
-        self._look(pictures[0])
+        self._refit_and_look(pictures[0])
         self._ask(pictures[0])
         self.asked = self._account.asked()[before:]
 
@@ -140,17 +139,13 @@ class Day:
         self._stream = Process([*_VERGER, *words], self._folder, environment, log)
         self._wait(lambda: f'"pictures": {_PICTURES}' in log.read_text())
 
-    def _refit(self) -> None:
-        """Fit, publish the model once more, and delete what nobody reads any more: that one starts no JVM."""
+    def _refit_and_look(self, picture: str) -> None:
+        """Fit, publish the model once more, let people look, then delete what nobody reads any more, without a JVM."""
         fitted = self._run("refit", "refit", "--components", "2")
         model = re.search(r"\d{8}T\d{6}-\w+", fitted.stdout)
-        self._run("refit", "models", "use", model[0] if model else "none")
-        self._run("refit", "refit", "--components", "2", "--vacuum-days", "0")
-        self._as_emr_does("refit")
-
-    def _look(self, picture: str) -> None:
         out = str(self._folder / "out")
-        looks = [
+        commands = [
+            ("refit", "models", "use", model[0] if model else "none"),
             ("reader", "view"),
             ("reader", "status"),
             ("reader", "similar", picture),
@@ -159,7 +154,9 @@ class Day:
             ("submitter", "status"),
         ]
         with ThreadPoolExecutor(2) as threads:
-            list(threads.map(lambda words: self._run(*words), looks))
+            list(threads.map(lambda words: self._run(*words), commands))
+        self._run("refit", "refit", "--components", "2", "--vacuum-days", "0")
+        self._as_emr_does("refit")
 
     def _ask(self, picture: str) -> None:
         """Ask things of the stream, the last of them to end; then do in its place what it refuses while it runs."""

@@ -40,12 +40,13 @@ class Gate:
 
     def __init__(self, record: Path) -> None:
         self._record = record.open("a", buffering=1)
+        self._documents: dict[str, list[Any]] = {}
 
     def check(self, request: Any, resource: str) -> None:
         """Let a request pass or raise what the service answers to one that is denied."""
         if request._action == "sts:GetCallerIdentity":
             return
-        documents = [_document(each) for each in request._access_key.collect_policies()]
+        documents = self._of(request._access_key)
         verdicts = [(each, allowed(documents, each)) for each in demands(request, resource)]
         who = getattr(request._access_key, "_owner_role_name", "")
         for demand, verdict in verdicts if who else ():
@@ -53,6 +54,12 @@ class Gate:
             self._record.write(json.dumps(line) + "\n")
         if not all(verdict for _, verdict in verdicts):
             request._raise_access_denied()
+
+    def _of(self, who: Any) -> list[Any]:
+        """Return somebody's policies; nobody's change once they have asked for something."""
+        if who.arn not in self._documents:
+            self._documents[who.arn] = [_document(each) for each in who.collect_policies()]
+        return self._documents[who.arn]
 
 
 def demands(request: Any, resource: str) -> Iterator[Demand]:
