@@ -130,6 +130,23 @@ def open_lake(place: str) -> LakePaths:
     raise LakeError(f"{paths.root} is not a lake: it holds no table named {paths.missing[0]}")
 
 
+def future_lake(place: str) -> LakePaths:
+    """Return the paths of the lake at `place`, which may be there or be made later; nothing is written.
+
+    Raises
+    ------
+    LakeError
+        `place` holds something else, or cannot be read.
+    """
+    paths = LakePaths(_root(place))
+    try:
+        if not paths.exists and paths.root.exists() and any(_visible(paths.root)):
+            raise LakeError(f"{paths.root} is not empty and is not a lake: give --lake a new or empty folder")
+    except OSError as error:
+        raise LakeError(f"--lake {paths.root}: {error.strerror or error}") from error
+    return paths
+
+
 def create_lake(place: str) -> LakePaths:
     """Return the paths of the lake at `place`, creating its tables or bringing them to this version's columns.
 
@@ -138,10 +155,8 @@ def create_lake(place: str) -> LakePaths:
     LakeError
         `place` holds something else, cannot be written, or was written by a newer Verger.
     """
-    paths = LakePaths(_root(place))
+    paths = future_lake(place)
     try:
-        if not paths.exists and paths.root.exists() and any(_visible(paths.root)):
-            raise LakeError(f"{paths.root} is not empty and is not a lake: give --lake a new or empty folder")
         paths.root.mkdir(parents=True, exist_ok=True)
         # Arrivals last: it is what makes the folder a lake.
         for table in (FEATURES, ARRIVALS):

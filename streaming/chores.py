@@ -66,7 +66,9 @@ class Chores:
     def take_requests(self) -> None:
         """Do what commands have asked for; what the world prevents is tried again later."""
         try:
-            for request in inbox.pending(self._lake.requests):
+            # What cannot be done yet keeps nobody from stopping.
+            pending = inbox.pending(self._lake.requests)
+            for request in sorted(pending, key=lambda each: not requests.stops(each, self._lake)):
                 answer = self._answer(request)
                 points.reach("request-executed")
                 inbox.answer(self._lake.requests, request, answer)

@@ -9,7 +9,7 @@ from bootstrap import comparison, live, terminal
 from bootstrap.commands.asking import OUTSIDE, ask
 from bootstrap.commands.group import AS_JSON, MEANT, group
 from bootstrap.options import takes
-from conf.lake import create_lake, open_lake
+from conf.lake import future_lake
 from conf.settings import Resolved
 from streaming.backbones.architectures import ARCHITECTURES
 from streaming.backbones.featurizer import ensure_all, requests_of
@@ -23,7 +23,7 @@ BACKBONE = ("backbone", "weights", "pooling", "fit", "runtime")
 @takes("lake")
 def backbone_list(resolved: Resolved) -> None:
     """List the networks that Verger knows and, with --lake, those compiled there."""
-    terminal.backbones(ARCHITECTURES.values(), open_lake(resolved.settings.lake) if resolved.settings.lake else None)
+    terminal.backbones(ARCHITECTURES.values(), future_lake(resolved.settings.lake) if resolved.settings.lake else None)
 
 
 @app.command("compile")
@@ -37,7 +37,8 @@ def backbone_compile(
     """Compile backbones into a lake or a folder and check them against Keras, so that streaming needs no TensorFlow."""
     settings = resolved.settings
     wishes = requests_of(settings)
-    folder = out or create_lake(settings.lake).backbones
+    # The tables are the stream's: who compiles need not be who may make them.
+    folder = out or future_lake(settings.lake).backbones
     with live.live() as show:
         made = ensure_all(wishes, folder, show.say, settings.runtime)
     for each in made:

@@ -35,6 +35,8 @@ class Deployment:
         Whose notifications come by the stack's queue.
     stream_role, refit_role, logs, key : str
         ARNs of the legs' roles, s3:// URI for logs, ARN of the key that encrypts them.
+    drained : bool
+        Whether a schedule drains the landing now and then, in place of a stream that runs on.
     """
 
     stack: str
@@ -51,6 +53,7 @@ class Deployment:
     refit_role: str
     logs: str
     key: str
+    drained: bool = False
 
 
 def read(settings: Settings, package: str = "", client: Any = None) -> Deployment:
@@ -106,6 +109,7 @@ def read(settings: Settings, package: str = "", client: Any = None) -> Deploymen
         refit_role=outputs["RefitRole"],
         logs=outputs["Logs"],
         key=outputs["Key"],
+        drained=bool(outputs.get("DrainSchedule")),
     )
 
 

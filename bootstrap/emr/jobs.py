@@ -58,7 +58,9 @@ class Job:
     retries : int
         Attempts of a stream that may fail within an hour before it is given up.
     minutes : int
-        That a refit may take on EMR Serverless.
+        That a job with an end may take on EMR Serverless.
+    once : bool
+        Whether it is a stream that ends once it has drained what has landed.
     """
 
     leg: Leg
@@ -68,6 +70,12 @@ class Job:
     spark: Mapping[str, str]
     retries: int = USUAL_RETRIES
     minutes: int = USUAL_MINUTES
+    once: bool = False
+
+    @property
+    def endless(self) -> bool:
+        """Whether it runs until it is stopped."""
+        return self.leg == "stream" and not self.once
 
     @property
     def name(self) -> str:
@@ -109,7 +117,8 @@ def stream(
     _check("--retries", retries, RETRIES)
     spark = _spark(resolved, deployment, sizes, retries)
     told = arguments.of_stream(names, resolved, deployment, spark)
-    return Job("stream", deployment.stream_role, _entry(deployment), told, spark, retries=retries)
+    once = resolved.settings.once
+    return Job("stream", deployment.stream_role, _entry(deployment), told, spark, retries=retries, once=once)
 
 
 def refit(

@@ -17,8 +17,8 @@ class Run:
     ----------
     id, name, state : str
         As the platform has them.
-    running, active : bool
-        Whether it runs; whether it does or is about to.
+    running, active, succeeded : bool
+        Whether it runs; whether it does or is about to; whether it has ended as it should.
     since : datetime or None
         When it came to run or to end; of one that is tried again, the attempt.
     attempt : int or None
@@ -36,6 +36,7 @@ class Run:
     state: str
     running: bool
     active: bool
+    succeeded: bool = False
     since: datetime | None = None
     attempt: int | None = None
     detail: str = ""

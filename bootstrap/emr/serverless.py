@@ -31,16 +31,16 @@ class Serverless:
     client: Any
 
     def request(self, job: Job) -> dict[str, Any]:
-        """Return what `submit` sends: a stream is tried again after failures and has no time limit, a refit has one."""
+        """Return what `submit` sends: what has no end is tried again after failures, what has one has a time limit."""
         kept = {"logUri": self.deployment.logs, "encryptionKeyArn": self.deployment.key}
-        stream = {"mode": "STREAMING", "retryPolicy": {"maxFailedAttemptsPerHour": job.retries}}
+        endless = {"mode": "STREAMING", "retryPolicy": {"maxFailedAttemptsPerHour": job.retries}}
         return {
             "applicationId": self.deployment.id,
             # Whoever sends the same request twice, as boto3 does after a lost answer, gets one job.
             "clientToken": uuid4().hex,
             "executionRoleArn": job.role,
             "name": job.name,
-            **(stream if job.leg == "stream" else {"mode": "BATCH", "executionTimeoutMinutes": job.minutes}),
+            **(endless if job.endless else {"mode": "BATCH", "executionTimeoutMinutes": job.minutes}),
             "jobDriver": {
                 "sparkSubmit": {
                     "entryPoint": job.entry,
@@ -107,6 +107,7 @@ def _run(id: str, told: Mapping[str, Any]) -> Run:
         state=told["state"],
         running=told["state"] == "RUNNING",
         active=active,
+        succeeded=told["state"] == "SUCCESS",
         since=began if active else told.get("endedAt") or told["updatedAt"],
         attempt=told.get("attempt"),
         detail=told.get("stateDetails") or "",

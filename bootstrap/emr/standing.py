@@ -52,7 +52,7 @@ def found(
     stream, refit = (_looked(where, name_of(leg)) for leg in ("stream", "refit"))
     page, no_page = running.pages_of(where, stream) if stream else ("", "nothing has run")
     lake, no_lake = _lake(deployment.lake, settings, status)
-    unwell = [*_unwell(stream), *([no_lake] if lake is None else lake["unwell"])]
+    unwell = [*_unwell(stream, deployment.drained), *([no_lake] if lake is None else lake["unwell"])]
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "stack": deployment.stack,
@@ -102,10 +102,13 @@ def _lake(
         return None, str(error)
 
 
-def _unwell(stream: Run | None) -> list[str]:
+def _unwell(stream: Run | None, drained: bool) -> list[str]:
     if stream is None:
-        return ["no stream was ever submitted"]
+        return [] if drained else ["no stream was ever submitted"]
     why = f" ({stream.detail})" if stream.detail else ""
+    if drained:
+        fine = stream.active or stream.succeeded
+        return [] if fine else [f"the landing was not drained: {stream.id} is {stream.state}{why}"]
     return [] if stream.running else [f"the stream does not run: {stream.id} is {stream.state}{why}"]
 
 

@@ -120,6 +120,7 @@ def _run(told: Mapping[str, Any]) -> Run:
         state=status["State"],
         running=status["State"] == "RUNNING",
         active=active,
+        succeeded=status["State"] == "COMPLETED",
         since=times.get("StartDateTime" if active else "EndDateTime") or times.get("CreationDateTime"),
         detail=": ".join(each for each in why if each),
         applications=tuple(told.get("AdditionalInfo", {}).get("ResourceManagerApplicationIds", ())),

@@ -31,7 +31,7 @@ OUTPUTS = {
 APPLICATION, CLUSTER = "00fabc1234567890", "j-1ABCDEFGHIJKL"
 
 
-def deployed(kind: Kind = "serverless", **more: str) -> Deployment:
+def deployed(kind: Kind = "serverless", *, drained: bool = False, **more: str) -> Deployment:
     """Give a deployment; `more` replaces what it says of itself."""
     values = {
         "stack": "verger",
@@ -49,7 +49,7 @@ def deployed(kind: Kind = "serverless", **more: str) -> Deployment:
         "key": OUTPUTS["Key"],
         **more,
     }
-    return Deployment(kind=kind, **values)
+    return Deployment(kind=kind, drained=drained, **values)
 
 
 def given(**flags: Any) -> Resolved:

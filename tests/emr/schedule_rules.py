@@ -42,9 +42,9 @@ def inputs_are_what_the_service_reads(template: Template) -> Iterator[str]:
         yield from (f"{name}: {each}" for each in faults(service, operation, _request(said, small)))
 
 
-def scheduled(template: Template) -> Any:
-    """Return what a template's one schedule says when it calls."""
-    ((_, schedule),) = template.of_type("AWS::Scheduler::Schedule")
+def scheduled(template: Template, name: str) -> Any:
+    """Return what a schedule of a template says when it calls."""
+    schedule = dict(template.of_type("AWS::Scheduler::Schedule"))[name]
     return json.loads(template.filled(schedule["Target"]["Input"]))
 
 
@@ -85,6 +85,9 @@ def expressions_are_schedules(template: Template) -> Iterator[str]:
     for name, schedule in template.of_type("AWS::Scheduler::Schedule"):
         said = schedule["ScheduleExpression"]
         expression = template.body["Parameters"][said["Ref"]]["Default"] if isinstance(said, dict) else said
+        if not expression and isinstance(said, dict):
+            # A schedule that is not made unless somebody says when.
+            continue
         if not _EXPRESSION.fullmatch(expression):
             yield f"{name}: {expression!r} is no schedule"
         elif expression.startswith("cron") and "?" not in expression:

@@ -10,6 +10,7 @@ from cfnlint.decode import cfn_yaml
 from bootstrap.emr.template import printed
 
 PACKAGE, LAKE = "s3://orchard/packages/verger-0.1.0-x86_64-0123456789ab", "s3://orchard/lake"
+LANDING, QUEUE = "s3://photos", "https://sqs.eu-west-3.amazonaws.com/123456789012/verger-landing"
 # What stands in the place of what only a deployed stack knows.
 _DEPLOYED = {
     "AWS::Partition": "aws",
@@ -17,6 +18,8 @@ _DEPLOYED = {
     "Application": "00f1abcd23efgh45",
     "Cluster": "j-2AXXXXXXGAPLF",
     "Lake": LAKE,
+    "Landing": LANDING,
+    "Queue": QUEUE,
     "Package": PACKAGE,
     "Role": "arn:aws:iam::123456789012:role/verger-refit",
 }

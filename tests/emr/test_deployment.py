@@ -31,6 +31,11 @@ def test_an_application_makes_it_serverless_and_a_cluster_a_cluster() -> None:
     assert read({"Cluster": CLUSTER, **OUTPUTS}) == deployed("cluster")
 
 
+def test_a_stack_may_have_the_landing_drained_by_a_schedule() -> None:
+    """Then no stream is to run all day."""
+    assert read({**ALL, "DrainSchedule": "rate(1 day)"}) == deployed(drained=True)
+
+
 def test_what_the_user_says_goes_before_the_stack() -> None:
     """Landing, lake, queue and package; whose notifications the stack's queue gets stays known."""
     settings = Settings(region="eu-west-3", landing="s3://mine", lake="s3://mine/lake", queue="https://queue")

@@ -93,6 +93,15 @@ class TestSubmitting:
         with scripted("emr-serverless", Said("start_job_run", STARTED, request)) as client:
             assert running.submit(Serverless(deployed(), client), deployed(), job) == ID
 
+    def test_a_drain_has_an_end(self) -> None:
+        """A stream with `--once` is no streaming job, which would be started again when it is done."""
+        job = jobs.stream(STREAM, given(once=True), deployed(), {})
+        request = Serverless(deployed(), None).request(job)
+        assert (request["mode"], request["executionTimeoutMinutes"]) == ("BATCH", jobs.USUAL_MINUTES)
+        assert "retryPolicy" not in request
+        assert request["jobDriver"]["sparkSubmit"]["entryPointArguments"][-1] == "--once"
+        assert faults("emr-serverless", "StartJobRun", request) == []
+
     def test_every_request_is_one_of_its_own(self) -> None:
         """The same one sent twice is one job; another one is another."""
         where = Serverless(deployed(), None)

@@ -21,7 +21,7 @@ USED = {"vCPUHour": 1234.56, "memoryGBHour": 40.0, "storageGBHour": 0.0}
 WELL: dict[str, Any] = {"well": True, "unwell": []}
 
 
-def found(*script: Said, lake: dict[str, Any] | LakeError = WELL) -> dict[str, Any]:
+def found(*script: Said, lake: dict[str, Any] | LakeError = WELL, drained: bool = False) -> dict[str, Any]:
     """Give how a deployment stands whose services and lake answer so."""
 
     def status(place: str, settings: Settings) -> dict[str, Any]:
@@ -31,7 +31,8 @@ def found(*script: Said, lake: dict[str, Any] | LakeError = WELL) -> dict[str, A
         return lake
 
     with scripted("emr-serverless", *script) as client:
-        return standing.found(Serverless(deployed(), client), deployed(), Settings(unwell_after=60), status)
+        here = deployed(drained=drained)
+        return standing.found(Serverless(here, client), here, Settings(unwell_after=60), status)
 
 
 def test_a_stream_that_runs_on_a_lake_that_is_well_is_well() -> None:
@@ -54,6 +55,19 @@ def test_a_stream_that_does_not_run_is_unwell(state: str) -> None:
     told = found(there(run(state)), looked(state), there(run(state)), NO_PAGES)
     assert told["unwell"] == [f"the stream does not run: {ID} is {state} (says the service)"]
     assert "not started" in told["spark_ui_missing"]
+
+
+@pytest.mark.parametrize("state", ["SUCCESS", "RUNNING", "SCHEDULED"])
+def test_a_landing_that_a_schedule_drains_needs_no_stream_that_runs(state: str) -> None:
+    """The last job has drained it, or is about to."""
+    assert found(there(run(state)), looked(state), there(run(state)), NO_PAGES, drained=True)["well"]
+
+
+def test_a_landing_that_was_not_drained_is_unwell() -> None:
+    """Before the first drain there is nothing to say."""
+    told = found(there(run("FAILED")), looked("FAILED"), there(run("FAILED")), NO_PAGES, drained=True)
+    assert told["unwell"] == [f"the landing was not drained: {ID} is FAILED (says the service)"]
+    assert found(there(), there(), drained=True)["well"]
 
 
 def test_nothing_that_was_ever_submitted_is_unwell() -> None:

@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from bootstrap.commands.legs import REFIT
+from bootstrap.commands.legs import REFIT, STREAM
 from bootstrap.emr import jobs
 from bootstrap.emr.template import NAMES
 from tests.emr import schedule_rules, security_rules, stack_rules
 from tests.emr.deployed import deployed, given
 from tests.emr.schedule_rules import scheduled
 from tests.emr.stack_rules import exports, imports
-from tests.emr.stacks import LAKE, PACKAGE, Template, broken, template
+from tests.emr.stacks import LAKE, LANDING, PACKAGE, QUEUE, Template, broken, template
 
 Rule = Callable[[Template], Iterator[str]]
 _GOES = "    UpdateReplacePolicy: Delete\n    Properties:\n      BucketName"
@@ -137,7 +137,7 @@ def test_a_stack_tells_the_commands_all_they_need(name: str, runs: str) -> None:
 
 def test_the_schedule_of_serverless_starts_what_a_person_would_submit() -> None:
     """Jobs are found by their name, and both are of one package."""
-    said = scheduled(template("serverless"))
+    said = scheduled(template("serverless"), "Refit")
     driver = said["JobDriver"]["SparkSubmit"]
     job = jobs.refit(REFIT, given(), deployed(package=PACKAGE, lake=LAKE), {})
     assert (said["Name"], said["ExecutionTimeoutMinutes"]) == (job.name, job.minutes)
@@ -146,9 +146,21 @@ def test_the_schedule_of_serverless_starts_what_a_person_would_submit() -> None:
     assert driver["SparkSubmitParameters"] == jobs.submit_parameters(job.spark)
 
 
+def test_the_drain_is_the_stream_that_a_person_would_submit_to_drain_the_landing() -> None:
+    """A job with an end, found under the stream's name."""
+    said = scheduled(template("serverless"), "Drain")
+    driver = said["JobDriver"]["SparkSubmit"]
+    there = deployed(package=PACKAGE, lake=LAKE, landing=LANDING, stack_landing=LANDING, queue=QUEUE)
+    job = jobs.stream(STREAM, given(once=True), there, {})
+    assert (said["Name"], said["Mode"], said["ExecutionTimeoutMinutes"]) == (job.name, "BATCH", job.minutes)
+    assert (driver["EntryPoint"], driver["EntryPointArguments"]) == (job.entry, list(job.arguments))
+    assert driver["SparkSubmitParameters"] == jobs.submit_parameters(job.spark)
+    assert said["Tags"] == {"verger:stack": "verger", "verger:leg": "stream"}
+
+
 def test_the_schedule_of_a_cluster_adds_the_step_that_a_person_would() -> None:
     """The same words for spark-submit, under the same name."""
-    (step,) = scheduled(template("cluster"))["Steps"]
+    (step,) = scheduled(template("cluster"), "Refit")["Steps"]
     job = jobs.refit(REFIT, given(), deployed("cluster", package=PACKAGE, lake=LAKE), {})
     assert step["Name"] == job.name
     assert step["HadoopJarStep"]["Args"] == jobs.submit_command(job)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conf.errors import LakeError, UsageError
-from conf.lake import create_lake, keep_apart, newest, open_lake
+from conf.lake import create_lake, future_lake, keep_apart, newest, open_lake
 from conf.tables import ARRIVALS, FEATURES, SCHEMA_VERSION, TIMESTAMP, VERSION_PROPERTY, Table, count_rows, ensure
 from tests.places import local
 
@@ -258,3 +258,20 @@ def test_the_report_and_the_leases_lie_under_the_lake(tmp_path: Path) -> None:
     places = [paths.lease("stream"), paths.report("stream"), paths.backbones, paths.checkpoint("f")]
     shown = [str(local(each).relative_to(tmp_path)) for each in places]
     assert json.dumps(shown) == '["leases/stream", "reports/stream.json", "backbones", "checkpoints/f"]'
+
+
+def test_a_future_lake_is_only_looked_at(tmp_path: Path) -> None:
+    """Who compiles a backbone for it need not be who may make its tables."""
+    place = tmp_path / "lake"
+    assert not future_lake(str(place)).exists
+    assert not place.exists()
+    (place / "backbones").mkdir(parents=True)
+    assert not future_lake(str(place)).exists
+    assert create_lake(str(place)).exists
+    assert future_lake(str(place)).exists
+
+
+def test_what_holds_something_else_is_no_future_lake(tmp_path: Path) -> None:
+    (tmp_path / "letters.txt").touch()
+    with pytest.raises(LakeError, match="is not empty and is not a lake"):
+        future_lake(str(tmp_path))
