@@ -1,26 +1,34 @@
 """What of the documents is generated: the README's tables, from where the program itself has them, and the manual.
 
-`python -m bootstrap.reference README.md` rewrites what stands between `<!-- NAME -->` and `<!-- /NAME -->`, writes
-`docs/commands.md` and draws the README's picture; a test fails when a text is stale.
+`python -m bootstrap.reference README.md` rewrites what stands between `<!-- NAME -->` and `<!-- /NAME -->` there and in
+`docs/emr.md`, writes `docs/commands.md` and draws the README's picture; a test fails when a text is stale.
 """
 
 import functools
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from PIL import Image
 
 from bootstrap import cli, orchard
+from bootstrap.emr import account
+from bootstrap.emr.billing import cost_table, prices
+from bootstrap.emr.billing.cost import bills
+from bootstrap.emr.billing.prices import Book
+from bootstrap.emr.billing.usage import TRIGGER, Load
 from conf.rejections import Reason
-from conf.settings import FIELDS, NAMES, flag
+from conf.settings import FIELDS, NAMES, Settings, flag
 from conf.tables import TABLES
 
 _MANUAL = """# Commands
 
 What `verger COMMAND --help` prints, for every command; made from the program by `make reference`. Exit codes, settings
 and tables stand in [README.md](../README.md)."""
+# Of the runbook's table of costs: pictures a month, pictures a second on a vCPU, features, components.
+_A_MONTH = (100_000, 100_000_000)
+_RATE, _WIDTH, _COMPONENTS = 100.0, 1280, 138
 _SIDE = 100
 _ROWS = 4
 
@@ -61,6 +69,35 @@ def rejections() -> str:
     return _table(("rejection", "meaning"), ((f"`{reason.value}`", reason.sentence) for reason in Reason))
 
 
+def costs() -> str:
+    """Return what a month on EMR costs for two sizes, from the prices that come along."""
+    book = prices.read(account.REGION)
+    found = [bills(dict.fromkeys(prices.ARCHITECTURES, _load(each, book)), book) for each in _A_MONTH]
+    rows = (
+        (cost_table.NAMES[one.design], cost_table.PLATFORMS[one.platform], one.architecture,
+         *(f"{each.total:,.0f}" for each in (one, other)))
+        for one, other in zip(*found, strict=True)
+    )  # fmt: skip
+    return _table(("design", "on", "", *(f"{each:,} pictures a month" for each in _A_MONTH)), rows)
+
+
+def _load(a_month: int, book: Book) -> Load:
+    usual = Settings()
+    return Load(
+        # What a year brings.
+        images=12 * a_month,
+        per_day=12 * a_month / 365,
+        rate=_RATE,
+        picture_gb=0,
+        width=_WIDTH,
+        k=_COMPONENTS,
+        trigger=TRIGGER,
+        reconcile=usual.reconcile,
+        upkeep=usual.upkeep,
+        vacuum_days=usual.vacuum_days,
+    )
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "commands": commands,
     "settings": settings,
@@ -69,9 +106,13 @@ PARTS: dict[str, Callable[[], str]] = {
 }
 
 
-def rewritten(text: str) -> str:
+# The runbook's.
+RUNBOOK: dict[str, Callable[[], str]] = {"costs": costs}
+
+
+def rewritten(text: str, parts: Mapping[str, Callable[[], str]] = PARTS) -> str:
     """Return a document with its generated parts made anew."""
-    for name, make in PARTS.items():
+    for name, make in parts.items():
         between = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", re.DOTALL)
         text = between.sub(functools.partial(_filled, make()), text)
     return text
@@ -109,6 +150,8 @@ def main() -> None:
     document.write_text(rewritten(document.read_text("utf-8")), "utf-8")
     folder = document.parent / "docs"
     folder.mkdir(exist_ok=True)
+    runbook = folder / "emr.md"
+    runbook.write_text(rewritten(runbook.read_text("utf-8"), RUNBOOK), "utf-8")
     (folder / "commands.md").write_text(manual(), "utf-8")
     picture().save(folder / "orchard.jpg", quality=85)
 

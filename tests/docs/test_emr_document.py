@@ -8,6 +8,7 @@ import pytest
 
 from bootstrap import cli
 from bootstrap.emr import template
+from bootstrap.reference import RUNBOOK, rewritten
 
 _PAGE = (Path(__file__).parents[2] / "docs" / "emr.md").read_text("utf-8")
 _COMMANDS = {each.name: each for each in cli.commands(cli.built())}
@@ -42,3 +43,9 @@ def test_the_parameters_that_the_runbook_names_are_the_templates() -> None:
     named = set(re.findall(r"\b([A-Z][A-Za-z]+)=", _PAGE)) - {"NAME"}
     assert named
     assert named - known == set()
+
+
+def test_the_runbooks_table_of_costs_is_not_stale() -> None:
+    """`make reference` would change nothing."""
+    assert rewritten(_PAGE, RUNBOOK) == _PAGE
+    assert "| stream | Serverless | x86_64 |" in _PAGE
