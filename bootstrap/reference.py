@@ -78,7 +78,7 @@ def costs() -> str:
          *(f"{each.total:,.0f}" for each in (one, other)))
         for one, other in zip(*found, strict=True)
     )  # fmt: skip
-    return _table(("design", "on", "", *(f"{each:,} pictures a month" for each in _A_MONTH)), rows)
+    return _table(("design", "on", "processor", *(f"{each:,} pictures a month" for each in _A_MONTH)), rows)
 
 
 def _load(a_month: int, book: Book) -> Load:

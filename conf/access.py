@@ -243,11 +243,15 @@ def _told_region() -> str:
 
 @functools.cache
 def _region(bucket: str, whose: Whose) -> str:
-    """Return the region of a bucket, as S3 itself says."""
+    """Return the region of a bucket, as S3 itself says.
+
+    Asked is the region that the environment tells, which names the right one where it is another; a machine of a
+    private network may reach no other.
+    """
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        anywhere = client("s3", Access(region=_DEFAULT_REGION, whose=whose))
+        anywhere = client("s3", Access(region=_told_region() or _DEFAULT_REGION, whose=whose))
         headers = anywhere.head_bucket(Bucket=bucket)["ResponseMetadata"]["HTTPHeaders"]
     except ClientError as error:
         # Also a refusal names it.

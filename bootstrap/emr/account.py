@@ -72,25 +72,27 @@ def call(client: Any, operation: str, /, **request: Any) -> dict[str, Any]:
         AWS refuses, or does not answer; the message is one line.
     """
     from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
 
     try:
         answer: dict[str, Any] = getattr(client, operation)(**request)
         return answer
     except ClientError as error:
         raise _refused(_action(client, operation), error) from error
-    except BotoCoreError as error:
+    except (BotoCoreError, ResponseParserError) as error:
         raise _unanswered(_action(client, operation), error) from error
 
 
 def pages(client: Any, operation: str, /, **request: Any) -> Iterator[dict[str, Any]]:
     """Yield the pages of an answer; errors as of `call`."""
     from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
 
     try:
         yield from client.get_paginator(operation).paginate(**request)
     except ClientError as error:
         raise _refused(_action(client, operation), error) from error
-    except BotoCoreError as error:
+    except (BotoCoreError, ResponseParserError) as error:
         raise _unanswered(_action(client, operation), error) from error
 
 

@@ -46,6 +46,7 @@ def of_stream(
             f"--landing {deployment.landing}: the machines of a job do not see it: give s3://BUCKET/PREFIX, or the "
             "stack's"
         )
+    access.bucket_of(deployment.landing)
     _check_backbones(settings)
     listing = settings.discover == "listing" and resolved.origins["discover"] != "default"
     if not listing and not settings.queue and not _same(deployment.landing, deployment.stack_landing):
@@ -55,14 +56,14 @@ def of_stream(
         )
     found = ("--discover", "listing") if listing else ("--discover", "notifications", "--queue", deployment.queue)
     places = ("--landing", deployment.landing, "--lake", deployment.lake, *found)
-    return "stream", *places, *_further(names, resolved, spark)
+    return "stream", *places, *_further(names, resolved, spark), *_region(resolved, deployment)
 
 
 def of_refit(
     names: Sequence[str], resolved: Resolved, deployment: Deployment, spark: Mapping[str, str]
 ) -> tuple[str, ...]:
     """Return the arguments of the refit's entry; see `of_stream`."""
-    return "refit", "--lake", deployment.lake, *_further(names, resolved, spark)
+    return "refit", "--lake", deployment.lake, *_further(names, resolved, spark), *_region(resolved, deployment)
 
 
 def own_spark(settings: Settings) -> dict[str, str]:
@@ -91,6 +92,14 @@ def _further(names: Sequence[str], resolved: Resolved, spark: Mapping[str, str])
         if name == "spark_conf":
             value = " ".join(f"{key}={spark[key]}" for key in own_spark(resolved.settings))
         yield from _flags(name, value)
+
+
+def _region(resolved: Resolved, deployment: Deployment) -> tuple[str, ...]:
+    """Return the region of the stack, whose buckets these are.
+
+    To ask S3 for a bucket's would go to another region, which a private network does not reach.
+    """
+    return () if resolved.settings.s3_region else ("--s3-region", deployment.region)
 
 
 def _flags(name: str, value: Any) -> Iterator[str]:

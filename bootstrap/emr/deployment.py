@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,10 +10,11 @@ from bootstrap.emr import account
 from conf import access
 from conf.errors import AccountError, UsageError
 from conf.settings import Settings
+from streaming.discovery import sqs
 
 Kind = Literal["serverless", "cluster"]
 _KINDS: dict[str, Kind] = {"Application": "serverless", "Cluster": "cluster"}
-_OUTPUTS = ("Architecture", "Landing", "Lake", "Queue", "StreamRole", "RefitRole", "Logs", "Key")
+_OUTPUTS = ("Architecture", "Landing", "Lake", "Queue", "StreamRole", "RefitRole", "Logs")
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,8 @@ class Deployment:
         As the user says, else of the stack.
     stack_landing : str
         Whose notifications come by the stack's queue.
-    stream_role, refit_role, logs, key : str
-        ARNs of the legs' roles, s3:// URI for logs, ARN of the key that encrypts them.
+    stream_role, refit_role, logs : str
+        ARNs of the legs' roles, s3:// URI for logs.
     drained : bool
         Whether a schedule drains the landing now and then, in place of a stream that runs on.
     """
@@ -52,7 +54,6 @@ class Deployment:
     stream_role: str
     refit_role: str
     logs: str
-    key: str
     drained: bool = False
 
 
@@ -88,6 +89,10 @@ def read(settings: Settings, package: str = "", client: Any = None) -> Deploymen
     lake = settings.lake or outputs.get("Lake", "")
     if lake and access.scheme_of(lake) != "s3":
         raise UsageError(f"--lake {lake}: the machines of a job do not see it: give s3://BUCKET/PREFIX, or the stack's")
+    if lake:
+        access.bucket_of(lake)
+    if settings.queue:
+        sqs.check(settings.queue)
     missing = [name for name in _OUTPUTS if not outputs.get(name)]
     if missing:
         raise AccountError(
@@ -108,7 +113,6 @@ def read(settings: Settings, package: str = "", client: Any = None) -> Deploymen
         stream_role=outputs["StreamRole"],
         refit_role=outputs["RefitRole"],
         logs=outputs["Logs"],
-        key=outputs["Key"],
         drained=bool(outputs.get("DrainSchedule")),
     )
 
@@ -128,9 +132,9 @@ def _stack(client: Any, name: str, region: str) -> dict[str, Any]:
 
 
 def _package(place: str, architecture: str) -> str:
+    if place and not re.fullmatch(r"s3://[^/]+/.*[^/]/*", place):
+        raise UsageError(f"--package {place} is no place on S3: say what `verger emr package --upload` printed")
     place = place.rstrip("/")
-    if place and not place.startswith("s3://"):
-        raise UsageError(f"--package {place} does not lie on S3: say what `verger emr package --upload` printed")
     other = {"x86_64": "arm64", "arm64": "x86_64"}.get(architecture)
     if other and f"-{other}-" in place.rpartition("/")[2]:
         raise UsageError(

@@ -148,7 +148,7 @@ def refit(
 
 def _check(name: str, value: int, bounds: range) -> None:
     if value not in bounds:
-        raise UsageError(f"{name} {value}: EMR Serverless takes {bounds[0]} to {bounds[-1]}")
+        raise UsageError(f"{name} {value}: it must be {bounds[0]} to {bounds[-1]}")
 
 
 def _entry(deployment: Deployment) -> str:
@@ -163,10 +163,8 @@ def _spark(resolved: Resolved, deployment: Deployment, sizes: Mapping[str, str],
             "stack as its parameter Package"
         )
     own = {**arguments.own_spark(resolved.settings), **sizes}
-    spark = settings(deployment.kind, deployment.package, own, retries)
-    if deployment.kind == "serverless":
-        workers.check(spark)
-    return spark
+    workers.check({**SIZES, **own}, serverless=deployment.kind == "serverless")
+    return settings(deployment.kind, deployment.package, own, retries)
 
 
 def settings(kind: Kind, package: str, own: Mapping[str, str] | None = None, retries: int = 1) -> dict[str, str]:
@@ -205,13 +203,10 @@ def _on_yarn(spark: Mapping[str, str], retries: int) -> dict[str, str]:
 
     YARN counts attempts up to `yarn.resourcemanager.am.max-attempts` of the cluster, which its template raises.
     """
-    executors = spark["spark.executor.instances"]
-    if not executors.isdecimal():
-        raise UsageError(f"spark.executor.instances={executors} is no whole number")
     return {
         "spark.yarn.maxAppAttempts": str(retries),
         "spark.yarn.am.attemptFailuresValidityInterval": "1h",
-        "spark.executor.maxNumFailures": str(_LOST_EXECUTORS * int(executors)),
+        "spark.executor.maxNumFailures": str(_LOST_EXECUTORS * int(spark["spark.executor.instances"])),
         "spark.executor.failuresValidityInterval": "1h",
     }
 

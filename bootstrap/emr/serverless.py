@@ -13,6 +13,8 @@ from bootstrap.emr.jobs import Job, submit_parameters
 from bootstrap.emr.runs import Run
 from conf.errors import AccountError
 
+# Of a job that has an end.
+_ATTEMPTS = 2
 ACTIVE = ("SUBMITTED", "PENDING", "SCHEDULED", "QUEUED", "RUNNING", "CANCELLING")
 
 
@@ -32,15 +34,19 @@ class Serverless:
 
     def request(self, job: Job) -> dict[str, Any]:
         """Return what `submit` sends: what has no end is tried again after failures, what has one has a time limit."""
-        kept = {"logUri": self.deployment.logs, "encryptionKeyArn": self.deployment.key}
         endless = {"mode": "STREAMING", "retryPolicy": {"maxFailedAttemptsPerHour": job.retries}}
+        ending = {
+            "mode": "BATCH",
+            "executionTimeoutMinutes": job.minutes,
+            "retryPolicy": {"maxAttempts": _ATTEMPTS},
+        }
         return {
             "applicationId": self.deployment.id,
             # Whoever sends the same request twice, as boto3 does after a lost answer, gets one job.
             "clientToken": uuid4().hex,
             "executionRoleArn": job.role,
             "name": job.name,
-            **(endless if job.endless else {"mode": "BATCH", "executionTimeoutMinutes": job.minutes}),
+            **(endless if job.endless else ending),
             "jobDriver": {
                 "sparkSubmit": {
                     "entryPoint": job.entry,
@@ -50,7 +56,8 @@ class Serverless:
             },
             "configurationOverrides": {
                 "monitoringConfiguration": {
-                    "s3MonitoringConfiguration": kept,
+                    # The bucket encrypts them, in the name of the job's role.
+                    "s3MonitoringConfiguration": {"logUri": self.deployment.logs},
                     # Spark's pages are made from what is kept there.
                     "managedPersistenceMonitoringConfiguration": {"enabled": True},
                 }

@@ -40,24 +40,29 @@ def size(cores: int, mebibytes: int) -> int:
     return found
 
 
-def check(spark: Mapping[str, str]) -> dict[str, tuple[int, int]]:
-    """Check that the driver's and the executors' memory, heap and overhead, fits into a worker of their cores.
+def check(spark: Mapping[str, str], *, serverless: bool = True) -> dict[str, tuple[int, int]]:
+    """Check that cores, sizes and numbers are such, and on EMR Serverless that memory fits into a worker of its cores.
 
     Parameters
     ----------
     spark
-        Settings of Spark, with cores, memory and memoryOverhead of both.
+        Settings of Spark, with cores, memory and memoryOverhead of the driver and the executors, and how many of these.
+    serverless
+        Whether heap and overhead must fit into a worker; a cluster's nodes are for its template to say.
 
     Returns
     -------
     dict
-        Cores and GB of the worker that each of them gets, by `driver` and `executor`.
+        Cores and GB of the worker that each of them gets on EMR Serverless, by `driver` and `executor`.
 
     Raises
     ------
     UsageError
         It does not; the message names the settings.
     """
+    number = spark["spark.executor.instances"]
+    if not number.isdecimal() or int(number) < 1:
+        raise UsageError(f"spark.executor.instances={number} is no whole number of at least 1")
     found = {}
     for part in ("driver", "executor"):
         names = [f"spark.{part}.{each}" for each in ("cores", "memory", "memoryOverhead")]
@@ -65,6 +70,8 @@ def check(spark: Mapping[str, str]) -> dict[str, tuple[int, int]]:
         if not cores.isdecimal():
             raise UsageError(f"{names[0]}={cores} is no whole number")
         together = mebibytes(heap, names[1]) + mebibytes(overhead, names[2])
+        if not serverless:
+            continue
         try:
             found[part] = int(cores), size(int(cores), together)
         except UsageError as error:

@@ -144,6 +144,19 @@ class Queue:
             return str(self._client.get_queue_url(QueueName=name, QueueOwnerAWSAccountId=account)["QueueUrl"])
 
 
+def check(url: str) -> None:
+    """Check that a text can be the URL of a queue.
+
+    Raises
+    ------
+    UsageError
+        It cannot.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc or not parts.path.strip("/"):
+        raise UsageError(f"--queue {url}: no URL of a queue: say https://sqs.REGION.amazonaws.com/ACCOUNT/NAME")
+
+
 def client_of(url: str) -> Any:
     """Return a boto3 client for a queue, of the service that its URL names, and of the region where it is Amazon's.
 
@@ -154,9 +167,7 @@ def client_of(url: str) -> Any:
     UsageError
         It is no URL of a queue.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc or not parts.path.strip("/"):
-        raise UsageError(f"--queue {url}: no URL of a queue: say https://sqs.REGION.amazonaws.com/ACCOUNT/NAME")
+    check(url)
     return access.client("sqs", _way_to(url), connections=_POLLS)
 
 

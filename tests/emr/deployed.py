@@ -26,7 +26,6 @@ OUTPUTS = {
     "StreamRole": f"arn:aws:iam::{ACCOUNT}:role/verger-stream",
     "RefitRole": f"arn:aws:iam::{ACCOUNT}:role/verger-refit",
     "Logs": "s3://lake/logs/",
-    "Key": f"arn:aws:kms:eu-west-3:{ACCOUNT}:key/12345678-1234-1234-1234-123456789012",
 }
 APPLICATION, CLUSTER = "00fabc1234567890", "j-1ABCDEFGHIJKL"
 
@@ -46,7 +45,6 @@ def deployed(kind: Kind = "serverless", *, drained: bool = False, **more: str) -
         "stream_role": OUTPUTS["StreamRole"],
         "refit_role": OUTPUTS["RefitRole"],
         "logs": OUTPUTS["Logs"],
-        "key": OUTPUTS["Key"],
         **more,
     }
     return Deployment(kind=kind, drained=drained, **values)

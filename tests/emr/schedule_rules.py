@@ -39,7 +39,7 @@ def inputs_are_what_the_service_reads(template: Template) -> Iterator[str]:
             yield f"{name}: calls {called or 'nothing'}, which is none of {', '.join(_CALLED)}"
             continue
         service, operation, small = _CALLED[called]
-        yield from (f"{name}: {each}" for each in faults(service, operation, _request(said, small)))
+        yield from (f"{name}: {each}" for each in faults(service, operation, as_request(said, small)))
 
 
 def scheduled(template: Template, name: str) -> Any:
@@ -48,11 +48,12 @@ def scheduled(template: Template, name: str) -> Any:
     return json.loads(template.filled(schedule["Target"]["Input"]))
 
 
-def _request(said: Any, small: bool) -> Any:
+def as_request(said: Any, small: bool = True) -> Any:
+    """Return what the service gets of what a schedule says; with `small`, by names that begin with a small letter."""
     if isinstance(said, dict):
-        return {key[0].lower() + key[1:] if small else key: _request(each, small) for key, each in said.items()}
+        return {key[0].lower() + key[1:] if small else key: as_request(each, small) for key, each in said.items()}
     if isinstance(said, list):
-        return [_request(each, small) for each in said]
+        return [as_request(each, small) for each in said]
     return "d1a4c1c3-6f5e-4a4c-9d7b-0123456789ab" if said == _TOKEN else said
 
 

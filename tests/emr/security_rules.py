@@ -45,7 +45,8 @@ def buckets_are_closed(template: Template) -> Iterator[str]:
         if not _by_tls_alone(own, "s3:*", [{"Fn::GetAtt": [name, "Arn"]}, {"Fn::Sub": f"${{{name}.Arn}}/*"}]):
             yield f"{name}: can be reached without TLS"
         resource = template.body["Resources"][name]
-        if {resource.get("DeletionPolicy"), resource.get("UpdateReplacePolicy")} != {"Retain"}:
+        # A creation that fails takes an empty one with it: its name must be free for the next.
+        if (resource.get("DeletionPolicy"), resource.get("UpdateReplacePolicy")) != ("RetainExceptOnCreate", "Retain"):
             yield f"{name}: goes with its stack"
 
 

@@ -11,17 +11,19 @@ from bootstrap.emr.template import printed
 
 PACKAGE, LAKE = "s3://orchard/packages/verger-0.1.0-x86_64-0123456789ab", "s3://orchard/lake"
 LANDING, QUEUE = "s3://photos", "https://sqs.eu-west-3.amazonaws.com/123456789012/verger-landing"
+APPLICATION, ROLE = "00f1abcd23efgh45", "arn:aws:iam::123456789012:role/verger-refit"
 # What stands in the place of what only a deployed stack knows.
 _DEPLOYED = {
     "AWS::Partition": "aws",
+    "AWS::Region": "eu-west-3",
     "AWS::StackName": "verger",
-    "Application": "00f1abcd23efgh45",
+    "Application": APPLICATION,
     "Cluster": "j-2AXXXXXXGAPLF",
     "Lake": LAKE,
     "Landing": LANDING,
     "Queue": QUEUE,
     "Package": PACKAGE,
-    "Role": "arn:aws:iam::123456789012:role/verger-refit",
+    "Role": ROLE,
 }
 
 

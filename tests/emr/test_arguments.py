@@ -12,6 +12,8 @@ from tests.emr.deployed import OUTPUTS, after, deployed, given
 
 PLACES = ("--landing", OUTPUTS["Landing"], "--lake", OUTPUTS["Lake"])
 TOLD = ("stream", *PLACES, "--discover", "notifications", "--queue", OUTPUTS["Queue"])
+# Of the stack, whose buckets these are.
+REGION = ("--s3-region", "eu-west-3")
 
 
 def of_stream(landing: str = "", **flags: Any) -> tuple[str, ...]:
@@ -22,21 +24,29 @@ def of_stream(landing: str = "", **flags: Any) -> tuple[str, ...]:
 
 def test_the_stack_alone_is_enough() -> None:
     """Its landing, lake and queue, and pictures by notifications."""
-    assert of_stream() == TOLD
-    assert arguments.of_refit(REFIT, given(), deployed(), {}) == ("refit", "--lake", OUTPUTS["Lake"])
+    assert of_stream() == (*TOLD, *REGION)
+    assert arguments.of_refit(REFIT, given(), deployed(), {}) == ("refit", "--lake", OUTPUTS["Lake"], *REGION)
 
 
 def test_what_was_given_travels_and_nothing_else() -> None:
     """Also where it equals the default: the package may be of another version, with another default."""
     assert of_stream(pixel_limit="1000", trigger="-1", settle="2.5") == (
-        *TOLD, "--settle", "2.5", "--trigger", "-1.0", "--pixel-limit", "1000",
+        *TOLD, "--settle", "2.5", "--trigger", "-1.0", "--pixel-limit", "1000", *REGION,
     )  # fmt: skip
 
 
 def test_lists_repeat_and_switches_are_flags() -> None:
     """As the entry's own command line takes them."""
     told = of_stream(backbone=("efficientnet-lite0", "vgg16@128,pooling=flatten"), once=True)
-    assert told == (*TOLD, "--once", "--backbone", "efficientnet-lite0", "--backbone", "vgg16@128,pooling=flatten")
+    assert told == (
+        *TOLD,
+        "--once",
+        "--backbone",
+        "efficientnet-lite0",
+        "--backbone",
+        "vgg16@128,pooling=flatten",
+        *REGION,
+    )
     assert "--full" in arguments.of_refit(REFIT, given(full=True), deployed(), {})
     assert "--full" not in arguments.of_refit(REFIT, given(full=False), deployed(), {})
 
@@ -59,12 +69,12 @@ def test_every_setting_of_a_leg_comes_back_as_it_was_given() -> None:
 
 def test_cores_are_those_of_this_machine() -> None:
     """They stay here, even where verger.toml says how many."""
-    assert of_stream(cores="2") == TOLD
+    assert of_stream(cores="2") == (*TOLD, *REGION)
 
 
 def test_pictures_are_listed_where_that_is_said() -> None:
     """No queue is needed then."""
-    assert of_stream(discover="listing") == ("stream", *PLACES, "--discover", "listing")
+    assert of_stream(discover="listing") == ("stream", *PLACES, "--discover", "listing", *REGION)
 
 
 class TestAnotherLanding:

@@ -230,10 +230,10 @@ def test_a_price_that_was_inferred_is_told_where_it_is_used(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("differing", "named"),
     [
-        ({"images": -1.0}, "--images must be a finite number of at least 0, not -1"),
-        ({"images": float("inf")}, "--images must be a finite number of at least 0, not inf"),
-        ({"per_day": -0.5}, "--per-day must be a finite number of at least 0, not -0.5"),
-        ({"picture_gb": float("nan")}, "--bytes must be a finite number of at least 0"),
+        ({"images": -1.0}, "--images must be from 0 to 1e+15, not -1"),
+        ({"images": float("inf")}, "--images must be from 0 to 1e+15, not inf"),
+        ({"per_day": -0.5}, "--per-day must be from 0 to 1e+15, not -0.5"),
+        ({"picture_gb": float("nan")}, "--bytes must be from 0 to"),
         (
             {"rate": 0.0},
             "--rate and --arm-rate must be above 0 pictures a second, not 0: `verger backbone compare` measures it",

@@ -38,9 +38,9 @@ def test_a_stack_may_have_the_landing_drained_by_a_schedule() -> None:
 
 def test_what_the_user_says_goes_before_the_stack() -> None:
     """Landing, lake, queue and package; whose notifications the stack's queue gets stays known."""
-    settings = Settings(region="eu-west-3", landing="s3://mine", lake="s3://mine/lake", queue="https://queue")
+    settings = Settings(region="eu-west-3", landing="s3://mine", lake="s3://mine/lake", queue="https://queue/mine")
     found = read(ALL, settings, package="s3://mine/packages/verger-1/")
-    assert (found.landing, found.lake, found.queue) == ("s3://mine", "s3://mine/lake", "https://queue")
+    assert (found.landing, found.lake, found.queue) == ("s3://mine", "s3://mine/lake", "https://queue/mine")
     assert (found.package, found.stack_landing) == ("s3://mine/packages/verger-1", "s3://landing")
 
 
@@ -52,7 +52,7 @@ def test_a_stack_may_name_no_package(package: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("missing", "said"), [(("Queue",), "lacks the output Queue:"), (("Lake", "Key"), "lacks the outputs Lake, Key:")]
+    ("missing", "said"), [(("Queue",), "lacks the output Queue:"), (("Lake", "Logs"), "lacks the outputs Lake, Logs:")]
 )
 def test_each_missing_output_is_named(missing: tuple[str, ...], said: str) -> None:
     """In one line, with the template that has them."""
@@ -99,7 +99,10 @@ def test_another_refusal_stays_what_it_is() -> None:
     [
         ({"lake": "/home/anna/lake"}, "", r"--lake /home/anna/lake: the machines of a job do not see it"),
         ({"lake": "gs://bucket/lake"}, "", r"--lake gs://bucket/lake: the machines of a job do not see it"),
-        ({}, "/tmp/verger-0.1.0-x86_64-0", r"--package /tmp/.* does not lie on S3"),
+        ({"lake": "s3://"}, "", r"s3:// names no bucket"),
+        ({"queue": "banana"}, "", r"--queue banana: no URL of a queue"),
+        ({}, "s3://", r"--package s3:// is no place on S3"),
+        ({}, "/tmp/verger-0.1.0-x86_64-0", r"--package /tmp/.* is no place on S3"),
         (
             {},
             "s3://b/packages/verger-0.1.0-arm64-0123456789ab",

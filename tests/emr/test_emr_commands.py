@@ -89,6 +89,7 @@ def test_a_stream_is_submitted_and_found_again(verger: Verger, aws: Cloud, appli
     assert submitted["entryPointArguments"] == [
         "stream", "--landing", REMOTE["Landing"], "--lake", REMOTE["Lake"],
         "--discover", "notifications", "--queue", OUTPUTS["Queue"], "--pooling", "max",
+        "--s3-region", REGION,
     ]  # fmt: skip
     assert "spark.executor.memory=6g" in submitted["sparkSubmitParameters"]
     assert "spark.executor.instances=3" in submitted["sparkSubmitParameters"]
@@ -104,7 +105,7 @@ def test_a_refit_is_submitted(verger: Verger, aws: Cloud, application: str) -> N
     assert done.exception is None, done
     of = {"applicationId": application, "jobRunId": done.stdout.split()[5]}
     found = aws.client("emr-serverless").get_job_run(**of)["jobRun"]
-    told = ["refit", "--lake", REMOTE["Lake"], "--variance", "0.8", "--full"]
+    told = ["refit", "--lake", REMOTE["Lake"], "--variance", "0.8", "--full", "--s3-region", REGION]
     assert found["jobDriver"]["sparkSubmit"]["entryPointArguments"] == told
     assert (found["executionRole"], found["executionTimeoutMinutes"]) == (OUTPUTS["RefitRole"], 30)
 
@@ -156,10 +157,10 @@ def test_a_status_shows_the_lake_beside_the_jobs(verger: Verger, aws: Cloud, app
     ("arguments", "outputs", "said"),
     [
         (("submit", "stream"), {"Package": ""}, "names no package: make one (`verger emr package --arch x86_64"),
-        (("submit", "stream"), {"Key": ""}, "lacks the output Key: deploy `verger emr template serverless`"),
+        (("submit", "stream"), {"Logs": ""}, "lacks the output Logs: deploy `verger emr template serverless`"),
         (("submit", "stream", "--executor-cores", "5"), {}, "executor: EMR Serverless has no worker of 5 cores"),
-        (("submit", "stream", "--retries", "11"), {}, "--retries 11: EMR Serverless takes 1 to 10"),
-        (("submit", "refit", "--timeout", "1"), {}, "--timeout 1: EMR Serverless takes 5 to 10080"),
+        (("submit", "stream", "--retries", "11"), {}, "--retries 11: it must be 1 to 10"),
+        (("submit", "refit", "--timeout", "1"), {}, "--timeout 1: it must be 5 to 10080"),
         (("submit", "stream", "--lake", "lake"), {}, "--lake lake: the machines of a job do not see it"),
         (("submit", "stream", "--landing", "s3://other"), {}, "whose queue tells of its own pictures only"),
         (("stop", "--grace", "5"), {}, "--grace 5: it must be 15 to 1800 seconds"),

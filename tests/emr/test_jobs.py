@@ -34,7 +34,11 @@ def test_a_job_of_serverless_as_a_whole() -> None:
     assert (job.name, job.entry, job.role) == ("verger stream", f"{PACKAGE}/entry.py", OUTPUTS["StreamRole"])
     refit = jobs.refit(REFIT, given(), deployed(), {})
     assert jobs.submit_parameters(refit.spark) == USUAL == jobs.submit_parameters(jobs.settings("serverless", PACKAGE))
-    assert (refit.name, refit.arguments, refit.minutes) == ("verger refit", ("refit", "--lake", OUTPUTS["Lake"]), 720)
+    assert (refit.name, refit.arguments, refit.minutes) == (
+        "verger refit",
+        ("refit", "--lake", OUTPUTS["Lake"], "--s3-region", "eu-west-3"),
+        720,
+    )
     assert refit.role == OUTPUTS["RefitRole"]
 
 
@@ -58,12 +62,12 @@ def test_a_job_of_a_cluster_as_a_whole() -> None:
         "--conf", "spark.executor.instances=2", "--conf", "spark.dynamicAllocation.enabled=false",
         f"{PACKAGE}/entry.py",
         "stream", "--landing", "s3://landing", "--lake", "s3://lake/lake",
-        "--discover", "notifications", "--queue", OUTPUTS["Queue"],
+        "--discover", "notifications", "--queue", OUTPUTS["Queue"], "--s3-region", "eu-west-3",
     ]  # fmt: skip
 
 
 def test_a_refit_on_a_cluster_is_tried_once() -> None:
-    """As on the other platform; the schedule comes again."""
+    """The schedule comes again."""
     assert jobs.refit(REFIT, given(), deployed("cluster"), {}).spark["spark.yarn.maxAppAttempts"] == "1"
 
 
@@ -110,14 +114,14 @@ class TestOwnSettings:
 @pytest.mark.parametrize("retries", [0, 11, -1])
 def test_retries_are_one_to_ten(retries: int) -> None:
     """What botocore would send, whatever it is."""
-    with pytest.raises(UsageError, match=f"--retries {retries}: EMR Serverless takes 1 to 10"):
+    with pytest.raises(UsageError, match=f"--retries {retries}: it must be 1 to 10"):
         stream(retries=retries)
 
 
 @pytest.mark.parametrize("minutes", [0, 4, 10081])
 def test_a_refits_time_is_bounded(minutes: int) -> None:
     """And never none."""
-    with pytest.raises(UsageError, match=f"--timeout {minutes}: EMR Serverless takes 5 to 10080"):
+    with pytest.raises(UsageError, match=f"--timeout {minutes}: it must be 5 to 10080"):
         jobs.refit(REFIT, given(), deployed(), {}, minutes)
 
 

@@ -66,6 +66,13 @@ def test_an_unknown_architecture_is_refused(architecture: str, tmp_path: Path) -
         package.make(architecture, tmp_path)
 
 
+@pytest.mark.parametrize("python", ["python3.11", "./bin/python", ""])
+def test_a_platforms_python_has_a_whole_path(python: str, tmp_path: Path) -> None:
+    """A link to a name would be one to itself."""
+    with pytest.raises(UsageError, match=r"--python .*: say the whole path that it has on the platform"):
+        package.make("x86_64", tmp_path, python=python)
+
+
 def test_a_package_is_made_from_a_checkout(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="a package is made from a checkout of Verger"):
         package.make("x86_64", tmp_path / "out", source=tmp_path)
@@ -130,5 +137,5 @@ def test_an_upload_that_cannot_be_is_one_line(tmp_path: Path, aws: Cloud) -> Non
     home = _made(tmp_path)
     with pytest.raises(UsageError, match="a package lies on S3: say s3://BUCKET/PREFIX"):
         upload(home, str(tmp_path))
-    with pytest.raises(StorageError, match=r"--upload s3://nowhere-at-all/x: .*NoSuchBucket"):
+    with pytest.raises(StorageError, match=r"--upload s3://nowhere-at-all/x: .*NoSuchBucket.*; the package lies in .*"):
         upload(home, "s3://nowhere-at-all/x")

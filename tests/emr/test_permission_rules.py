@@ -60,7 +60,7 @@ class TestOtherServices:
             ("scheduler", Demand("emr-serverless:StartJobRun", f"{SERVERLESS}/one", OURS)),
             ("scheduler", Demand("iam:PassRole", f"{ROLE}-refit", PASSED)),
             ("scheduler", Demand("iam:PassRole", f"{ROLE}-stream", PASSED)),
-            ("scheduler", Demand("sqs:SendMessage", arn_of("verger-refit-dead"))),
+            ("scheduler", Demand("sqs:SendMessage", arn_of("verger-schedule-dead"))),
             ("scheduler", Demand("elasticmapreduce:AddJobFlowSteps", CLUSTER, step_of("refit"))),
             *((role, Demand("kms:Decrypt", KEY, BY_S3)) for role in (*LEGS, "instance")),
             *((role, Demand("kms:GenerateDataKey", KEY, BY_S3)) for role in ("stream", "refit", "submitter")),

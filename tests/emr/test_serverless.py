@@ -18,7 +18,7 @@ ID = "00fjobjobjobjob1"
 ARN = f"arn:aws:emr-serverless:eu-west-3:{ACCOUNT}:/applications/{APPLICATION}/jobruns/{ID}"
 STREAM_JOB = jobs.stream(STREAM, given(), deployed(), {})
 MONITORING = {
-    "s3MonitoringConfiguration": {"logUri": OUTPUTS["Logs"], "encryptionKeyArn": OUTPUTS["Key"]},
+    "s3MonitoringConfiguration": {"logUri": OUTPUTS["Logs"]},
     "managedPersistenceMonitoringConfiguration": {"enabled": True},
 }
 REQUEST = {
@@ -79,14 +79,15 @@ class TestSubmitting:
         job = jobs.refit(REFIT, given(), deployed(), {}, minutes=90)
         submit = {
             "entryPoint": f"{OUTPUTS['Package']}/entry.py",
-            "entryPointArguments": ["refit", "--lake", OUTPUTS["Lake"]],
+            "entryPointArguments": ["refit", "--lake", OUTPUTS["Lake"], "--s3-region", "eu-west-3"],
             "sparkSubmitParameters": USUAL,
         }
-        request = {name: value for name, value in REQUEST.items() if name != "retryPolicy"} | {
+        request = REQUEST | {
             "executionRoleArn": OUTPUTS["RefitRole"],
             "name": "verger refit",
             "mode": "BATCH",
             "executionTimeoutMinutes": 90,
+            "retryPolicy": {"maxAttempts": 2},
             "jobDriver": {"sparkSubmit": submit},
             "tags": {"verger:stack": "verger", "verger:leg": "refit"},
         }
@@ -98,8 +99,8 @@ class TestSubmitting:
         job = jobs.stream(STREAM, given(once=True), deployed(), {})
         request = Serverless(deployed(), None).request(job)
         assert (request["mode"], request["executionTimeoutMinutes"]) == ("BATCH", jobs.USUAL_MINUTES)
-        assert "retryPolicy" not in request
-        assert request["jobDriver"]["sparkSubmit"]["entryPointArguments"][-1] == "--once"
+        assert request["retryPolicy"] == {"maxAttempts": 2}
+        assert "--once" in request["jobDriver"]["sparkSubmit"]["entryPointArguments"]
         assert faults("emr-serverless", "StartJobRun", request) == []
 
     def test_every_request_is_one_of_its_own(self) -> None:

@@ -1,17 +1,19 @@
 """What neither cfn-lint nor a service's model checks, held on our templates and on copies that break it."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
 from bootstrap.commands.legs import REFIT, STREAM
 from bootstrap.emr import jobs
+from bootstrap.emr.serverless import Serverless
 from bootstrap.emr.template import NAMES
 from tests.emr import schedule_rules, security_rules, stack_rules
 from tests.emr.deployed import deployed, given
-from tests.emr.schedule_rules import scheduled
+from tests.emr.schedule_rules import as_request, scheduled
 from tests.emr.stack_rules import exports, imports
-from tests.emr.stacks import LAKE, LANDING, PACKAGE, QUEUE, Template, broken, template
+from tests.emr.stacks import APPLICATION, LAKE, LANDING, PACKAGE, QUEUE, ROLE, Template, broken, template
 
 Rule = Callable[[Template], Iterator[str]]
 _GOES = "    UpdateReplacePolicy: Delete\n    Properties:\n      BucketName"
@@ -56,7 +58,7 @@ BROKEN: dict[Rule, list[tuple[str, str, str, str]]] = {
     ],
     security_rules.queues_are_closed: [
         ("base", "SqsManagedSseEnabled: true", "SqsManagedSseEnabled: false", "encrypted"),
-        ("serverless", "Queues: [!Ref RefitDeadLetters]", "Queues: []", "TLS"),
+        ("serverless", "Queues: [!Ref ScheduleDeadLetters]", "Queues: []", "TLS"),
     ],
     security_rules.services_that_write_name_their_source: [
         ("base", _TOLD, "ArnEquals", "s3.amazonaws.com"),
@@ -135,27 +137,16 @@ def test_a_stack_tells_the_commands_all_they_need(name: str, runs: str) -> None:
     }  # fmt: skip
 
 
-def test_the_schedule_of_serverless_starts_what_a_person_would_submit() -> None:
-    """Jobs are found by their name, and both are of one package."""
-    said = scheduled(template("serverless"), "Refit")
-    driver = said["JobDriver"]["SparkSubmit"]
-    job = jobs.refit(REFIT, given(), deployed(package=PACKAGE, lake=LAKE), {})
-    assert (said["Name"], said["ExecutionTimeoutMinutes"]) == (job.name, job.minutes)
-    assert said["Tags"] == {"verger:stack": "verger", "verger:leg": "refit"}
-    assert (driver["EntryPoint"], driver["EntryPointArguments"]) == (job.entry, list(job.arguments))
-    assert driver["SparkSubmitParameters"] == jobs.submit_parameters(job.spark)
-
-
-def test_the_drain_is_the_stream_that_a_person_would_submit_to_drain_the_landing() -> None:
-    """A job with an end, found under the stream's name."""
-    said = scheduled(template("serverless"), "Drain")
-    driver = said["JobDriver"]["SparkSubmit"]
-    there = deployed(package=PACKAGE, lake=LAKE, landing=LANDING, stack_landing=LANDING, queue=QUEUE)
-    job = jobs.stream(STREAM, given(once=True), there, {})
-    assert (said["Name"], said["Mode"], said["ExecutionTimeoutMinutes"]) == (job.name, "BATCH", job.minutes)
-    assert (driver["EntryPoint"], driver["EntryPointArguments"]) == (job.entry, list(job.arguments))
-    assert driver["SparkSubmitParameters"] == jobs.submit_parameters(job.spark)
-    assert said["Tags"] == {"verger:stack": "verger", "verger:leg": "stream"}
+@pytest.mark.parametrize("name", ["Refit", "Drain"])
+def test_a_schedule_of_serverless_starts_what_a_person_would_submit(name: str) -> None:
+    """The same request, but for its token, and for where logs go, which the application says."""
+    there = deployed(package=PACKAGE, lake=LAKE, landing=LANDING, stack_landing=LANDING, queue=QUEUE, id=APPLICATION)
+    job = jobs.refit(REFIT, given(), there, {}) if name == "Refit" else jobs.stream(STREAM, given(once=True), there, {})
+    submitted = Serverless(replace(there, refit_role=ROLE, stream_role=ROLE), None).request(replace(job, role=ROLE))
+    del submitted["clientToken"], submitted["configurationOverrides"]
+    said = as_request(scheduled(template("serverless"), name))
+    del said["clientToken"]
+    assert said == submitted
 
 
 def test_the_schedule_of_a_cluster_adds_the_step_that_a_person_would() -> None:

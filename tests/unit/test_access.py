@@ -123,6 +123,16 @@ class TestRegion:
         assert Access(region="eu-north-1").to(bucket).region == "eu-north-1"
         assert amazon.asked == 1
 
+    @pytest.mark.parametrize(("told", "region"), [("eu-west-3", "eu-west-3"), ("", "us-east-1")])
+    def test_asked_is_the_region_that_the_environment_tells(
+        self, told: str, region: str, bucket: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A private network with a way to S3 has one to its own region only."""
+        monkeypatch.setenv("AWS_REGION", told)
+        amazon = asked(monkeypatch, "eu-west-3")
+        assert Access().to(bucket).region == "eu-west-3"
+        assert [each.region for each in amazon.ways] == [region]
+
     def test_a_refusal_names_it_too(self, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
         """Whoever may not look at the bucket may still read its objects."""
         headers = {"HTTPHeaders": {"x-amz-bucket-region": "ap-south-1"}}

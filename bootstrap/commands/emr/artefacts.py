@@ -56,6 +56,8 @@ def make_package(
     as_json: Annotated[bool, AS_JSON] = False,
 ) -> None:
     """Pack Verger and what it imports, from the lock file, into an environment that a cluster runs."""
+    if upload:
+        uploading.check(upload)
     with live.live() as show:
         made, folder = package.make(arch, out, python, say=show.say)
         uri = uploading.upload(folder, upload, show.say) if upload else ""

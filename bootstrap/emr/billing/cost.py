@@ -30,6 +30,10 @@ LINES = {
 _FREE_DISK_GB = 20
 
 
+# Beyond which a number is a slip of the keyboard, and sums are none any more.
+_MOST = 1e15
+
+
 @dataclass(frozen=True)
 class Bill:
     """A month of one design.
@@ -100,9 +104,9 @@ def inferred(found: Sequence[Bill], book: Book) -> list[str]:
 
 def _check(load: Load) -> None:
     for name, value in (("--images", load.images), ("--per-day", load.per_day), ("--bytes", load.picture_gb)):
-        if not (math.isfinite(value) and value >= 0):
-            raise UsageError(f"{name} must be a finite number of at least 0, not {value:g}")
-    if not (math.isfinite(load.rate) and load.rate > 0):
+        if not 0 <= value <= _MOST:
+            raise UsageError(f"{name} must be from 0 to {_MOST:g}, not {value:g}")
+    if not 1 / _MOST <= load.rate <= _MOST:
         raise UsageError(
             f"--rate and --arm-rate must be above 0 pictures a second, not {load.rate:g}: `verger backbone compare` "
             "measures it"

@@ -20,7 +20,7 @@ def show(found: Sequence[Bill], loads: Mapping[str, Load], book: Book, as_json: 
     if as_json:
         print(json.dumps(_values(found, loads, book)))
         return
-    table = grid(None, "design", "on", "", "executors", "USD a month", *_COLUMNS.values(), "other")
+    table = grid(None, "design", "on", "processor", "executors", "USD a month", *_COLUMNS.values(), "other")
     for each in found:
         main = [each.lines[line] for line in _COLUMNS]
         other = sum(usd for line, usd in each.lines.items() if line not in _COLUMNS)
@@ -50,9 +50,14 @@ def _verdict(found: Sequence[Bill]) -> list[str]:
         name, batch = NAMES[design], NAMES["batch"]
         if most < 1:
             name, batch, least, most = batch, name, 1 / most, 1 / least
-        spread = f"{least:.2g}" if f"{least:.2g}" == f"{most:.2g}" else f"{least:.2g} to {most:.2g}"
+        ends = list(dict.fromkeys(map(_times, (least, most))))
+        spread = " to ".join(ends)
         said.append(f"On the same machines a {batch} costs {spread} times as much as a {name}.")
     return said
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.2g}"
 
 
 def _basis(found: Sequence[Bill], loads: Mapping[str, Load], book: Book) -> list[str]:

@@ -96,6 +96,8 @@ def make(
     """
     if architecture not in ARCHITECTURES:
         raise UsageError(f"--arch must be {' or '.join(ARCHITECTURES)}, not {architecture!r}")
+    if not Path(python).is_absolute():
+        raise UsageError(f"--python {python}: say the whole path that it has on the platform, as {PYTHON}")
     source = source or Path(bootstrap.__file__).parents[1]
     if not (source / "pyproject.toml").is_file():
         raise UsageError(f"a package is made from a checkout of Verger, and {source} is none: run it there")
