@@ -106,9 +106,10 @@ def wildcards_have_a_reason(template: Template) -> Iterator[str]:
     lines = template.text.splitlines()
     for statement in nodes(template.body["Resources"]):
         if isinstance(statement, dict) and statement.get("Effect") == "Allow" and "Resource" in statement:
+            first = min(_line(each, statement) for each in nodes(statement["Resource"]))
             for resource in nodes(statement["Resource"]):
-                # Counted from 0; the comment stands between the line before the statement and the resource itself.
-                beside = lines[max(_line(statement, statement) - 1, 0) : _line(resource, statement) + 1]
+                # Counted from 0; the comment stands above `Resource`, which may have a line of its own, or beside it.
+                beside = lines[max(first - 2, 0) : _line(resource, statement) + 1]
                 if isinstance(resource, str) and _wide(resource) and not any("#" in line for line in beside):
                     yield f"line {_line(resource, statement) + 1}: {resource} without a reason"
 

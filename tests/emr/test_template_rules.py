@@ -75,6 +75,7 @@ BROKEN: dict[Rule, list[tuple[str, str, str, str]]] = {
     security_rules.wildcards_have_a_reason: [
         ("cluster", " # EC2 knows no narrower right to describe.", "", "without a reason"),
         ("base", " # In a key's policy that is this key.", "", "without a reason"),
+        ("base", "                # By the tag that is given.\n", "", "without a reason"),
     ],
     security_rules.security_configurations_say_what_they_mean: [
         ("cluster", "EnableEbsEncryption", "EnableEBSEncryption", "EnableEBSEncryption is unknown"),
