@@ -69,6 +69,9 @@ def plant(folder: Path, count: int, seed: int, start: int = 0) -> list[Path]:
         variety = VARIETIES[number % len(VARIETIES)]
         path = folder / variety / f"{number // len(VARIETIES):04d}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
-        draw(variety, seed * 1_000_000 + number).save(path, "JPEG", quality=90)
+        # Whole at once, as whoever streams without a settle time has to land them.
+        beside = path.with_name(f".{path.name}")
+        draw(variety, seed * 1_000_000 + number).save(beside, "JPEG", quality=90)
+        beside.replace(path)
         paths.append(path)
     return paths
