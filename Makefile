@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check emr long faults mutants fuzz bench soak reference portrait lock clean
+.PHONY: help setup demo test check slow long faults mutants fuzz bench soak reference portrait lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,10 +16,10 @@ demo: $(READY) ## draw pictures, stream them, show what became of them
 	@$(BIN)/verger demo
 
 test: $(READY) ## run the test suite
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not long and not emr'
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not long and not slow'
 
-emr: $(READY) ## run both legs from EMR's package on a real Spark cluster of processes, and all of a day under each role's policy
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m emr
+slow: $(READY) ## run the tests that take minutes and that CI runs: EMR's package on a real Spark cluster, a day in each role, faults
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow
 
 long: $(READY) ## run the long tests: further stories and networks (minutes)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m long

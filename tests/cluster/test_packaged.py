@@ -29,7 +29,7 @@ from tests.faults.reading import Tables
 from tests.faults.rules import Reader, Reference
 from tests.storage.cloud import Cloud
 
-pytestmark = pytest.mark.emr
+pytestmark = pytest.mark.slow
 _TICK = 0.2
 _MACHINE = {"x86_64": "x86_64", "aarch64": "arm64"}[platform.machine()]
 _PYTHON = Path(getattr(sys, "_base_executable", sys.executable)).resolve()

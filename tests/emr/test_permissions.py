@@ -25,7 +25,7 @@ from tests.emr.account import REGION, Account
 from tests.emr.day import DEAD, LAKE, LANDING, LEGS, PREFIX, QUEUE, ROLES, Day
 from tests.emr.policies import Demand, Document, allowed, statements, values
 
-pytestmark = pytest.mark.emr
+pytestmark = pytest.mark.slow
 S3 = "arn:aws:s3:::"
 
 

@@ -33,7 +33,7 @@ _CLOCK = (Step("land", {"number": 12}), Step("step_clock", {"seconds": 86400, "b
 @pytest.mark.parametrize(
     "steps",
     [
-        pytest.param(_BOTH_LEGS, id="both legs"),
+        pytest.param(_BOTH_LEGS, id="both legs", marks=pytest.mark.slow),
         pytest.param(_STREAM, id="stream", marks=pytest.mark.long),
         pytest.param(_CLOCK, id="clock", marks=pytest.mark.long),
     ],

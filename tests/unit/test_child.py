@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 class TestChild:
     """Compiling happens elsewhere and quietly."""
 
+    @pytest.mark.long
     def test_the_driver_neither_holds_tensorflow_nor_prints_its_chatter(self) -> None:
         """After compiling, this process has no TensorFlow and has written nothing of its own accord."""
         program = (
