@@ -16,8 +16,7 @@ from bootstrap import cli, orchard
 from bootstrap.emr import account
 from bootstrap.emr.billing import cost_table, prices
 from bootstrap.emr.billing.cost import bills
-from bootstrap.emr.billing.prices import Book
-from bootstrap.emr.billing.usage import TRIGGER, Load
+from bootstrap.emr.billing.usage import load_of
 from conf.rejections import Reason
 from conf.settings import FIELDS, NAMES, Settings, flag
 from conf.tables import TABLES
@@ -26,9 +25,8 @@ _MANUAL = """# Commands
 
 What `verger COMMAND --help` prints, for every command; made from the program by `make reference`. Exit codes, settings
 and tables stand in [README.md](../README.md)."""
-# Of the runbook's table of costs: pictures a month, pictures a second on a vCPU, features, components.
-_A_MONTH = (100_000, 100_000_000)
-_RATE, _WIDTH, _COMPONENTS = 100.0, 1280, 138
+# Of the runbook's table of costs: pictures a month, and pictures a second on a vCPU.
+_A_MONTH, _RATE = (100_000, 100_000_000), 100.0
 _SIDE = 100
 _ROWS = 4
 
@@ -72,30 +70,15 @@ def rejections() -> str:
 def costs() -> str:
     """Return what a month on EMR costs for two sizes, from the prices that come along."""
     book = prices.read(account.REGION)
-    found = [bills(dict.fromkeys(prices.ARCHITECTURES, _load(each, book)), book) for each in _A_MONTH]
+    # In store is what a year brings.
+    loads = [load_of(Settings(), 12 * each, 12 * each / 365, _RATE) for each in _A_MONTH]
+    found = [bills(dict.fromkeys(prices.ARCHITECTURES, load), book) for load in loads]
     rows = (
-        (cost_table.NAMES[one.design], cost_table.PLATFORMS[one.platform], one.architecture,
+        (cost_table.NAMES[one.design], cost_table.PLATFORM_NAMES[one.platform], one.architecture,
          *(f"{each.total:,.0f}" for each in (one, other)))
         for one, other in zip(*found, strict=True)
     )  # fmt: skip
     return _table(("design", "on", "processor", *(f"{each:,} pictures a month" for each in _A_MONTH)), rows)
-
-
-def _load(a_month: int, book: Book) -> Load:
-    usual = Settings()
-    return Load(
-        # What a year brings.
-        images=12 * a_month,
-        per_day=12 * a_month / 365,
-        rate=_RATE,
-        picture_gb=0,
-        width=_WIDTH,
-        k=_COMPONENTS,
-        trigger=TRIGGER,
-        reconcile=usual.reconcile,
-        upkeep=usual.upkeep,
-        vacuum_days=usual.vacuum_days,
-    )
 
 
 PARTS: dict[str, Callable[[], str]] = {

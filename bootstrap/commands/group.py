@@ -8,6 +8,8 @@ PREFIX = typer.Option(
     help="Only pictures whose path or URI begins so; end it with a slash for a folder.", metavar="PREFIX"
 )
 OUT = typer.Option("--out", help="The file to write, as a path or file:// URI.", metavar="FILE")
+# The exit code of a status that is not well.
+UNWELL = 3
 AS_JSON = typer.Option("--json", help="Print JSON.")
 
 

@@ -7,13 +7,12 @@ import typer
 
 import verger
 from bootstrap import feature_space, live, standing
-from bootstrap.commands.group import AS_JSON, group
+from bootstrap.commands.group import AS_JSON, UNWELL, group
 from bootstrap.options import takes
 from conf.errors import UsageError
 from conf.settings import Resolved
 
 app = group()
-_UNWELL = 3
 
 
 @app.command()
@@ -71,4 +70,4 @@ def status(resolved: Resolved, as_json: Annotated[bool, AS_JSON] = False) -> Non
         standing.status(found)
     if not found["well"]:
         standing.unwell(found)
-        raise typer.Exit(_UNWELL)
+        raise typer.Exit(UNWELL)

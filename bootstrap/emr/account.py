@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from conf import access
@@ -71,25 +72,24 @@ def call(client: Any, operation: str, /, **request: Any) -> dict[str, Any]:
     AccountError
         AWS refuses, or does not answer; the message is one line.
     """
-    from botocore.exceptions import BotoCoreError, ClientError
-    from botocore.parsers import ResponseParserError
-
-    try:
+    with _translated(client, operation):
         answer: dict[str, Any] = getattr(client, operation)(**request)
         return answer
-    except ClientError as error:
-        raise _refused(_action(client, operation), error) from error
-    except (BotoCoreError, ResponseParserError) as error:
-        raise _unanswered(_action(client, operation), error) from error
 
 
 def pages(client: Any, operation: str, /, **request: Any) -> Iterator[dict[str, Any]]:
     """Yield the pages of an answer; errors as of `call`."""
+    with _translated(client, operation):
+        yield from client.get_paginator(operation).paginate(**request)
+
+
+@contextmanager
+def _translated(client: Any, operation: str) -> Iterator[None]:
     from botocore.exceptions import BotoCoreError, ClientError
     from botocore.parsers import ResponseParserError
 
     try:
-        yield from client.get_paginator(operation).paginate(**request)
+        yield
     except ClientError as error:
         raise _refused(_action(client, operation), error) from error
     except (BotoCoreError, ResponseParserError) as error:

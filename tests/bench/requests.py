@@ -24,11 +24,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
+
 from batch import models
 from conf import access
 from conf.access import Access
 from conf.lake import LakePaths, create_lake
-from conf.tables import ARRIVALS, COMPONENTS, FEATURES, open_table
+from conf.tables import ARRIVALS, COMPONENTS, FEATURES, Table, count_rows, files_of, open_table
 from streaming.backbones.featurizer import Featurizer
 from streaming.backbones.featurizer import ensure as compiled
 from streaming.backbones.request import parse_backbone
@@ -154,9 +156,8 @@ def _keep_lake(site: Site, lake: LakePaths, made: Featurizer) -> None:
     print(f"refit of a small lake: {dict(asked)}", file=sys.stderr)
     last = models.newest(lake, made.id)
     assert last is not None
-    tables = {table.name: open_table(lake.table(table)).get_add_actions(flatten=True) for table in _KEPT}
-    rows = {name: sum(each["num_records"].to_pylist()) for name, each in tables.items()}
-    size = {name: sum(each["size_bytes"].to_pylist()) for name, each in tables.items()}
+    rows = {table.name: count_rows(lake.table(table)) for table in _KEPT}
+    size = {table.name: sum(_files(lake, table)["size_bytes"].to_pylist()) for table in _KEPT}
     site.found |= {
         "refit_tier1": asked["lake tier 1"] + asked["components file tier 1"],
         "refit_tier2": asked["lake tier 2"] + asked["features file tier 2"],
@@ -172,8 +173,7 @@ def _upkeep(site: Site) -> None:
     merging = site.command("upkeep", "--lake", str(lake.root))
     nothing = site.command("upkeep", "--lake", str(lake.root))
     print(f"upkeep that merges: {dict(merging)}\nupkeep of nothing: {dict(nothing)}", file=sys.stderr)
-    files = open_table(lake.table(FEATURES)).get_add_actions().num_rows
-    assert files < SMALL_FILES, "nothing was merged"
+    assert _files(lake, FEATURES).num_rows < SMALL_FILES, "nothing was merged"
     more = merging - nothing
     site.found |= {
         "upkeep_tier1": _tier(nothing, 1),
@@ -208,7 +208,7 @@ class _Tables:
     def __init__(self, lake: LakePaths | None = None, versions: int = 0, files: int = 0) -> None:
         table = open_table(lake.table(FEATURES)) if lake else None
         self.versions = table.version() if table else versions
-        self.files = table.get_add_actions().num_rows if table else files
+        self.files = files_of(table).num_rows if table else files
 
     def since(self, before: _Tables) -> _Tables:
         """Return what has come since."""
@@ -247,12 +247,12 @@ def _land(site: Site, bucket: str, name: str, pictures: list[bytes]) -> None:
     site.cloud.put(bucket, {f"in/{name}/{number:05}.jpg": data for number, data in enumerate(pictures)})
 
 
-def _rows(lake: LakePaths) -> int:
-    return sum(open_table(lake.table(FEATURES)).get_add_actions(flatten=True)["num_records"].to_pylist())
+def _files(lake: LakePaths, table: Table) -> pa.Table:
+    return files_of(open_table(lake.table(table)))
 
 
 def _has(lake: LakePaths, rows: int) -> bool:
-    return _rows(lake) == rows
+    return count_rows(lake.table(FEATURES)) == rows
 
 
 def _until(happened: Callable[[], bool]) -> None:

@@ -7,8 +7,7 @@ is left holds the rules of ARCHITECTURE.md, as the fault suite checks them.
 import platform
 import sys
 import tarfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
@@ -24,13 +23,12 @@ from streaming.commands import errands
 from tests.cluster.standalone import Cluster, running
 from tests.emr.deployed import deployed, given
 from tests.faults.ledger import BucketZone, Ledger
-from tests.faults.processes import Process
 from tests.faults.reading import Tables
 from tests.faults.rules import Reader, Reference
 from tests.storage.cloud import Cloud
 
 pytestmark = pytest.mark.slow
-_TICK = 0.2
+_PATIENCE = 150.0
 _MACHINE = {"x86_64": "x86_64", "aarch64": "arm64"}[platform.machine()]
 _PYTHON = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
 
@@ -78,15 +76,15 @@ def test_both_legs_run_from_the_package_and_one_worker_may_die(
         lease=10.0,
     )
     stream = cluster.submit(jobs.stream(STREAM, asked, there, {}), environment)
-    _until(reader.complete, stream)
+    stream.until(reader.complete, _PATIENCE)
     used = [worker for worker in cluster.workers if cluster.executors(worker)]
     assert used == list(cluster.workers), "each worker runs an executor"
 
     ledger.land(60)
-    _until(lambda: tables.rows("arrivals") > 60, stream)
+    stream.until(lambda: tables.rows("arrivals") > 60, _PATIENCE)
     cluster.workers[0].kill()
     ledger.land(30)
-    _until(reader.complete, stream)
+    stream.until(reader.complete, _PATIENCE)
 
     answer = errands.have_stopped(paths)
     assert (answer.exit_code, stream.wait(30)) == (0, 0), stream.last_lines()
@@ -102,11 +100,3 @@ def _unpacked(packed: Path, folder: Path) -> Path:
     with tarfile.open(packed / ARCHIVE) as archive:
         archive.extractall(folder, filter="fully_trusted")
     return folder
-
-
-def _until(condition: Callable[[], bool], process: Process, seconds: float = 150.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert process.alive, process.last_lines()
-        assert time.monotonic() < end, process.last_lines()
-        time.sleep(_TICK)

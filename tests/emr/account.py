@@ -16,6 +16,7 @@ from moto.cloudformation.utils import yaml_tag_constructor
 
 from tests.emr.policies import Document
 from tests.storage.children import child
+from tests.storage.cloud import Cloud
 
 REGION = "eu-west-3"
 ACCOUNT = "123456789012"
@@ -92,16 +93,14 @@ class Account:
     def environment(self, credentials: Credentials) -> dict[str, str]:
         """Return the environment of a process that acts as somebody: nothing of this machine's own is left in it."""
         usual = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "VERGER_"))}
-        return usual | {
+        return {
+            **usual,
+            **Cloud(self.endpoint).environment(),
             "AWS_ACCESS_KEY_ID": credentials.key,
             "AWS_SECRET_ACCESS_KEY": credentials.secret,
             "AWS_SESSION_TOKEN": credentials.token,
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
-            "AWS_ENDPOINT_URL": self.endpoint,
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "COLUMNS": "200",
         }
 

@@ -8,8 +8,6 @@ import os
 import re
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -33,7 +31,7 @@ PREFIX = "in"
 _ROOT = f"s3://{LAKE}/lake"
 _TREE = Path(__file__).parents[2]
 _VERGER = [sys.executable, "-m", "bootstrap.entry"]
-_PATIENCE, _TICK = 150.0, 0.1
+_PATIENCE = 150.0
 _PICTURES = 8
 
 Done = subprocess.CompletedProcess[str]
@@ -137,7 +135,7 @@ class Day:
         words += ["--backbone", TINY, "--vacuum-days", "0", "--poll", "1", "--lake", _ROOT]
         log, environment = self._folder / "stream.log", self._environment(self._roles["stream"])
         self._stream = Process([*_VERGER, *words], self._folder, environment, log)
-        self._wait(lambda: f'"pictures": {_PICTURES}' in log.read_text())
+        self._stream.until(lambda: f'"pictures": {_PICTURES}' in log.read_text(), _PATIENCE)
 
     def _refit_and_look(self, picture: str) -> None:
         """Fit, publish the model once more, let people look, then delete what nobody reads any more, without a JVM."""
@@ -172,14 +170,6 @@ class Day:
     def _run(self, role: str, *words: str) -> Done:
         self.done.append((role, done := self.run(role, *words)))
         return done
-
-    def _wait(self, happened: Callable[[], bool]) -> None:
-        assert self._stream
-        end = time.monotonic() + _PATIENCE
-        while not happened():
-            assert self._stream.alive, self._stream.last_lines()
-            assert time.monotonic() < end, self._stream.last_lines()
-            time.sleep(_TICK)
 
     def _s3(self, role: str) -> Any:
         return self._account.client("s3", self._roles[role])

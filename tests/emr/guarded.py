@@ -19,14 +19,10 @@ from xml.etree import ElementTree
 from moto.cloudformation import parsing
 from moto.iam.access_control import IAMRequestBase
 from moto.iam.models import Policy, Role, iam_backends
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from moto.s3.responses import ACTION_MAP
-from werkzeug.serving import make_server
 
 from tests.emr.policies import Demand, allowed
-from tests.storage import queues
-from tests.storage.children import end_with_parent
-from tests.storage.provider import KeepingAlive
+from tests.storage.provider import serve
 
 
 class Gate:
@@ -115,18 +111,13 @@ def _without_nothing(value: Any) -> Any:
 
 def main() -> None:
     """Serve until the parent is gone."""
-    end_with_parent()
     # Before the first service is set up: a role of the templates names one of Amazon's own policies.
     os.environ["MOTO_IAM_LOAD_MANAGED_POLICIES"] = "true"
-    queues.quicken()
     _mend()
     gate = Gate(Path(sys.argv[1]))
     changed: Any = IAMRequestBase
     changed.check_action_permitted = lambda request, resource: gate.check(request, resource)
-    application = DomainDispatcherApplication(create_backend_app)
-    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=KeepingAlive)
-    print(f"http://127.0.0.1:{server.server_port}", flush=True)
-    server.serve_forever()
+    serve()
 
 
 if __name__ == "__main__":

@@ -8,21 +8,17 @@ from typing import Any
 from cfnlint.decode import cfn_yaml
 
 from bootstrap.emr.template import printed
+from tests.emr.deployed import APPLICATION, CLUSTER, OUTPUTS
 
-PACKAGE, LAKE = "s3://orchard/packages/verger-0.1.0-x86_64-0123456789ab", "s3://orchard/lake"
-LANDING, QUEUE = "s3://photos", "https://sqs.eu-west-3.amazonaws.com/123456789012/verger-landing"
-APPLICATION, ROLE = "00f1abcd23efgh45", "arn:aws:iam::123456789012:role/verger-refit"
+ROLE = OUTPUTS["RefitRole"]
 # What stands in the place of what only a deployed stack knows.
 _DEPLOYED = {
     "AWS::Partition": "aws",
     "AWS::Region": "eu-west-3",
     "AWS::StackName": "verger",
     "Application": APPLICATION,
-    "Cluster": "j-2AXXXXXXGAPLF",
-    "Lake": LAKE,
-    "Landing": LANDING,
-    "Queue": QUEUE,
-    "Package": PACKAGE,
+    "Cluster": CLUSTER,
+    **{name: OUTPUTS[name] for name in ("Lake", "Landing", "Queue", "Package")},
     "Role": ROLE,
 }
 

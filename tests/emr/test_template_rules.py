@@ -13,7 +13,7 @@ from tests.emr import schedule_rules, security_rules, stack_rules
 from tests.emr.deployed import deployed, given
 from tests.emr.schedule_rules import as_request, scheduled
 from tests.emr.stack_rules import exports, imports
-from tests.emr.stacks import APPLICATION, LAKE, LANDING, PACKAGE, QUEUE, ROLE, Template, broken, template
+from tests.emr.stacks import ROLE, Template, broken, template
 
 Rule = Callable[[Template], Iterator[str]]
 _GOES = "    UpdateReplacePolicy: Delete\n    Properties:\n      BucketName"
@@ -141,7 +141,7 @@ def test_a_stack_tells_the_commands_all_they_need(name: str, runs: str) -> None:
 @pytest.mark.parametrize("name", ["Refit", "Drain"])
 def test_a_schedule_of_serverless_starts_what_a_person_would_submit(name: str) -> None:
     """The same request, but for its token, and for where logs go, which the application says."""
-    there = deployed(package=PACKAGE, lake=LAKE, landing=LANDING, stack_landing=LANDING, queue=QUEUE, id=APPLICATION)
+    there = deployed()
     job = jobs.refit(REFIT, given(), there, {}) if name == "Refit" else jobs.stream(STREAM, given(once=True), there, {})
     submitted = Serverless(replace(there, refit_role=ROLE, stream_role=ROLE), None).request(replace(job, role=ROLE))
     del submitted["clientToken"], submitted["configurationOverrides"]
@@ -153,6 +153,6 @@ def test_a_schedule_of_serverless_starts_what_a_person_would_submit(name: str) -
 def test_the_schedule_of_a_cluster_adds_the_step_that_a_person_would() -> None:
     """The same words for spark-submit, under the same name."""
     (step,) = scheduled(template("cluster"), "Refit")["Steps"]
-    job = jobs.refit(REFIT, given(), deployed("cluster", package=PACKAGE, lake=LAKE), {})
+    job = jobs.refit(REFIT, given(), deployed("cluster"), {})
     assert step["Name"] == job.name
     assert step["HadoopJarStep"]["Args"] == jobs.submit_command(job)

@@ -5,10 +5,12 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 _TICK = 0.02
+# A look may be a reading of tables on S3.
+_LOOK_EVERY = 0.2
 _LINES = 3
 
 
@@ -52,6 +54,14 @@ class Process:
             return self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             return None
+
+    def until(self, happened: Callable[[], bool], seconds: float) -> None:
+        """Wait until something has happened while it runs; fail with what it said last."""
+        end = time.monotonic() + seconds
+        while not happened():
+            assert self.alive, self.last_lines()
+            assert time.monotonic() < end, self.last_lines()
+            time.sleep(_LOOK_EVERY)
 
     def signal(self, number: int) -> None:
         """Send a signal to its first process."""

@@ -55,7 +55,7 @@ class KeepingAlive(MotoRequestHandler):
             return run_wsgi_app(self.server.app, environ, buffered=True)
 
 
-def main() -> None:
+def serve() -> None:
     """Serve until the parent is gone."""
     end_with_parent()
     queues.quicken()
@@ -66,4 +66,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    serve()

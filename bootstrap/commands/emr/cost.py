@@ -10,7 +10,7 @@ from bootstrap.commands.group import AS_JSON, group
 from bootstrap.emr import account
 from bootstrap.emr.billing import cost_table, prices
 from bootstrap.emr.billing.cost import bills
-from bootstrap.emr.billing.usage import TRIGGER, Load
+from bootstrap.emr.billing.usage import COMPONENTS, WIDTH, load_of
 from bootstrap.options import takes
 from conf.settings import Resolved
 
@@ -36,8 +36,8 @@ def emr_cost(
         float,
         typer.Option("--bytes", help="Of a picture whose storage is to be counted; 0: it is not.", metavar="BYTES"),
     ] = 0.0,
-    width: Annotated[int, typer.Option(help="Features of a picture.", metavar="D")] = 1280,
-    components: Annotated[int, typer.Option(help="Components that a refit keeps.", metavar="K")] = 138,
+    width: Annotated[int, typer.Option(help="Features of a picture.", metavar="D")] = WIDTH,
+    components: Annotated[int, typer.Option(help="Components that a refit keeps.", metavar="K")] = COMPONENTS,
     region: Annotated[
         str, typer.Option(help="Whose prices; empty: AWS_REGION, AWS_DEFAULT_REGION, else Verger's.", metavar="REGION")
     ] = "",
@@ -48,19 +48,7 @@ def emr_cost(
     as_json: Annotated[bool, AS_JSON] = False,
 ) -> None:
     """Estimate what Verger costs a month on EMR: as a stream, drained daily, and as a full batch. Asks no network."""
-    settings = resolved.settings
     book = prices.read(account.region(region), file)
-    load = Load(
-        images=images,
-        per_day=per_day,
-        rate=rate,
-        picture_gb=images * picture_bytes / 1e9,
-        width=width,
-        k=components,
-        trigger=settings.trigger if settings.trigger >= 0 else TRIGGER,
-        reconcile=settings.reconcile,
-        upkeep=settings.upkeep,
-        vacuum_days=settings.vacuum_days,
-    )
+    load = load_of(resolved.settings, images, per_day, rate, picture_bytes=picture_bytes, width=width, k=components)
     loads = {"x86_64": load, "arm64": replace(load, rate=arm_rate or rate)}
     cost_table.show(bills(loads, book), loads, book, as_json)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from bootstrap import live, terminal
-from bootstrap.commands.group import AS_JSON, group
+from bootstrap.commands.group import AS_JSON, UNWELL, group
 from bootstrap.commands.legs import REFIT, STREAM
 from bootstrap.emr import deployment, jobs, running, standing
 from bootstrap.emr.deployment import Deployment
@@ -18,7 +18,6 @@ from conf.settings import Resolved
 app = group()
 submitting = group("Submit a leg as a job.")
 app.add_typer(submitting, name="submit")
-_UNWELL = 3
 # Of the machine that runs a command.
 _HERE = ("cores",)
 _WHERE = ("stack", "region")
@@ -118,7 +117,7 @@ def status(resolved: Resolved, as_json: Annotated[bool, AS_JSON] = False) -> Non
     else:
         standing.show(found)
     if not found["well"]:
-        raise typer.Exit(_UNWELL)
+        raise typer.Exit(UNWELL)
 
 
 def _submit(resolved: Resolved, package: str, dry_run: bool, make: Callable[[Deployment], Job]) -> None:

@@ -28,8 +28,6 @@ LINES = {
 }
 # EMR Serverless gives each worker as much.
 _FREE_DISK_GB = 20
-
-
 # Beyond which a number is a slip of the keyboard, and sums are none any more.
 _MOST = 1e15
 

@@ -11,7 +11,7 @@ from bootstrap.emr.billing.usage import DAYS, Design, Load
 from bootstrap.terminal import grid, plain, standard_output
 
 NAMES: Mapping[Design, str] = {"stream": "stream", "drain": "daily drain", "batch": "daily full batch"}
-PLATFORMS: Mapping[str, str] = {"serverless": "Serverless", "cluster": "EC2 cluster"}
+PLATFORM_NAMES: Mapping[str, str] = {"serverless": "Serverless", "cluster": "EC2 cluster"}
 _COLUMNS = {"compute": "compute", "emr": "EMR", "disks": "disks", "requests": "S3 requests", "storage": "S3 storage"}
 
 
@@ -25,7 +25,7 @@ def show(found: Sequence[Bill], loads: Mapping[str, Load], book: Book, as_json: 
         main = [each.lines[line] for line in _COLUMNS]
         other = sum(usd for line, usd in each.lines.items() if line not in _COLUMNS)
         cells = (f"{usd:,.2f}" for usd in (each.total, *main, other))
-        table.add_row(NAMES[each.design], PLATFORMS[each.platform], each.architecture, _executors(each), *cells)
+        table.add_row(NAMES[each.design], PLATFORM_NAMES[each.platform], each.architecture, _executors(each), *cells)
     standard_output().print(table)
     for line in (*_verdict(found), *_basis(found, loads, book)):
         plain(line)
@@ -43,15 +43,14 @@ def _verdict(found: Sequence[Bill]) -> list[str]:
     said = [
         "stream: all month; daily drain: `verger stream --once`; both with a refit of what changed once a day. "
         "daily full batch: every picture featurized anew and a whole PCA each day, as a plain job does.",
-        f"Cheapest: {NAMES[best.design]}, {PLATFORMS[best.platform]}, {best.architecture}: "
+        f"Cheapest: {NAMES[best.design]}, {PLATFORM_NAMES[best.platform]}, {best.architecture}: "
         f"{best.total:,.2f} USD a month. A stream gives a picture its features in seconds, the others within a day.",
     ]
     for design, (least, most) in ratios(found).items():
         name, batch = NAMES[design], NAMES["batch"]
         if most < 1:
             name, batch, least, most = batch, name, 1 / most, 1 / least
-        ends = list(dict.fromkeys(map(_times, (least, most))))
-        spread = " to ".join(ends)
+        spread = " to ".join(dict.fromkeys(map(_times, (least, most))))
         said.append(f"On the same machines a {batch} costs {spread} times as much as a {name}.")
     return said
 
