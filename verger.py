@@ -28,8 +28,9 @@ from conf.access import Access
 from conf.errors import LakeError, UsageError, VergerError
 from conf.featurizers import chosen, featurized
 from conf.lake import LakePaths, newest, open_lake
+from conf.schemas import ARRIVALS, COMPONENTS, FEATURES, MODELS, NEWEST_WINS, Table
 from conf.settings import Settings
-from conf.tables import ARRIVALS, COMPONENTS, FEATURES, MODELS, NEWEST_WINS, Table, open_table
+from conf.tables import open_table
 from streaming.checkpoints import set_aside_checkpoints
 from streaming.commands import tombstones
 from streaming.commands.rejected import rejected

@@ -25,7 +25,7 @@ from conf.errors import StorageError, UsageError
 from conf.files import written_whole
 from conf.lake import LakePaths
 from conf.saying import Say, silent
-from conf.tables import COMPONENTS
+from conf.schemas import COMPONENTS
 from conf.uris import folder_of
 
 Form = Literal["csv", "parquet", "json"]

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
@@ -20,10 +19,10 @@ from batch.algebra.labels import LabelMeans, grown, keep, most_labels
 from batch.algebra.moments import Moments
 from batch.algebra.solvers import Solution, Wanted
 from batch.plan import Plan
-from batch.rows.parts import BATCH_BYTES, Part, dealt, pieces, read, read_all
+from batch.rows.parts import BATCH_BYTES, Part, dealt, pieces, read
 from batch.tasks import partials, products
 from batch.tasks.distribution import Distribution, Here, Told, nobody
-from batch.tasks.partials import PARTIAL, combined, partial, read_partial
+from batch.tasks.partials import PARTIAL, combined, partial_of, read_partial
 from conf.errors import LakeError
 from conf.saying import Say
 
@@ -175,12 +174,8 @@ def _summed(
     shares = dealt(parts, pieces(parts, distribution.tasks))
     if not shares:
         return Moments.empty(width, full), LabelMeans.empty(width), 0
-    work = functools.partial(_partial, width=width, full=full, kept=kept)
+    work = functools.partial(partial_of, width=width, full=full, kept=kept)
     return read_partial(distribution.combined(work, combined, shares, PARTIAL, told))
-
-
-def _partial(share: Sequence[Part], width: int, full: bool, kept: frozenset[Name]) -> Iterator[pa.RecordBatch]:
-    return partial(read_all(share, ("label", "features")), width, full, kept)
 
 
 def _multiplied(

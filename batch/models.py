@@ -11,7 +11,8 @@ from deltalake.exceptions import DeltaError
 from batch.model import Model, from_row
 from conf.errors import LakeError, StorageError, UsageError, first_line
 from conf.lake import LakePaths
-from conf.tables import MODELS, open_table
+from conf.schemas import MODELS
+from conf.tables import open_table
 
 # What a list of models shows; the rest is megabytes a row.
 SUMMARY = (

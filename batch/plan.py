@@ -11,7 +11,7 @@ from batch.rows import changes
 from batch.rows.changes import Difference, FeedGone
 from batch.rows.winners import Winners, snapshot, winners
 from conf.lake import LakePaths
-from conf.tables import FEATURES
+from conf.schemas import FEATURES
 
 # Rounding adds up, a little with each refit that builds on another.
 _MOST_INCREMENTS = 50

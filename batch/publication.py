@@ -13,9 +13,12 @@ from deltalake import CommitProperties, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
+from batch.tasks.projecting import Written
 from conf.errors import LakeError, StorageError, first_line
-from conf.lake import LakePaths, Place
-from conf.tables import COMPONENTS, files_of, names_any, open_table
+from conf.lake import LakePaths
+from conf.schemas import COMPONENTS
+from conf.tables import files_of, names_any, open_table
+from conf.uris import Place
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -44,23 +47,6 @@ class Publication:
     features_version: int
     at: datetime
     knows: datetime
-
-
-@dataclass(frozen=True)
-class Written:
-    """A file of components that no commit names yet.
-
-    Attributes
-    ----------
-    name : str
-        Within the featurizer's folder.
-    size, rows : int
-        Its bytes and rows.
-    """
-
-    name: str
-    size: int
-    rows: int
 
 
 def folder(lake: LakePaths, featurizer: str) -> Place:

@@ -31,9 +31,10 @@ from conf.lake import LakePaths, open_lake
 from conf.logs import fields, logger
 from conf.memory import available_bytes, text_of
 from conf.saying import Say, silent
+from conf.schemas import COMPONENTS, FEATURES, MODELS
 from conf.session import check_java, on_cluster, parse_spark_conf, session
 from conf.settings import Settings
-from conf.tables import COMPONENTS, FEATURES, MODELS, ensure
+from conf.tables import ensure
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -14,17 +14,17 @@ import pyarrow.compute as pc
 
 from batch import models, publication
 from batch.model import Model, Projection
-from batch.publication import Written
 from batch.rows.changes import FeedGone, read_changes
 from batch.rows.parts import Part, dealt, pieces
 from batch.tasks import projecting
 from batch.tasks.distribution import Distribution, Told, nobody
-from batch.tasks.projecting import Projected, Reading, Work
+from batch.tasks.projecting import Projected, Reading, Work, Written
 from conf import points
 from conf.deletion import delete_pictures
 from conf.lake import LakePaths
 from conf.logs import fields, logger
-from conf.tables import COMPONENTS, FEATURES, open_table
+from conf.schemas import COMPONENTS, FEATURES
+from conf.tables import open_table
 
 
 class Overtaken(Exception):

@@ -24,7 +24,8 @@ from batch.view import BATCH, PROVISIONAL, view
 from conf.errors import StorageError, UsageError
 from conf.lake import LakePaths, newest
 from conf.rejections import Reason
-from conf.tables import ARRIVALS, COMPONENTS, FEATURES, NEWEST_WINS, open_table
+from conf.schemas import ARRIVALS, COMPONENTS, FEATURES, NEWEST_WINS
+from conf.tables import open_table
 from conf.uris import spelled
 
 By = Literal["components", "features"]

@@ -21,7 +21,7 @@ from batch.rows.parts import BATCH_BYTES, Part, PartGone, read, read_all, read_p
 from batch.rows.winners import snapshot, winners
 from conf.errors import StorageError
 from conf.lake import LakePaths
-from conf.tables import COMPONENTS, FEATURES
+from conf.schemas import COMPONENTS, FEATURES
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -22,9 +22,10 @@ from rich.markup import escape
 
 from bootstrap.terminal import grid, plain, standard_output
 from conf.errors import LandingError, Rejected, StorageError, UsageError
-from conf.lake import Place, open_lake
+from conf.lake import open_lake
 from conf.saying import Say, silent
 from conf.settings import Settings
+from conf.uris import Place
 from streaming.apart import Reading, decoded
 from streaming.backbones.backbone import Preparation
 from streaming.backbones.featurizer import Featurizer, ensure_all, requests_of

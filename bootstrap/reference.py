@@ -18,8 +18,8 @@ from bootstrap.emr.billing import cost_table, prices
 from bootstrap.emr.billing.cost import bills
 from bootstrap.emr.billing.usage import load_of
 from conf.rejections import Reason
+from conf.schemas import TABLES
 from conf.settings import FIELDS, NAMES, Settings, flag
-from conf.tables import TABLES
 
 _MANUAL = """# Commands
 

@@ -23,9 +23,8 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from conf import points
 from conf.errors import LakeError, StorageError, first_line
-from conf.lake import Place
 from conf.tables import files_of, names_any, open_table
-from conf.uris import located
+from conf.uris import Place, located
 
 APPLICATION = "verger-compaction"
 # Fewer are not worth a commit, and the files that it leaves behind until VACUUM.

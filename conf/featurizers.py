@@ -6,7 +6,8 @@ import pyarrow as pa
 
 from conf.errors import LakeError, UsageError
 from conf.lake import LakePaths
-from conf.tables import FEATURES, files_of, open_table
+from conf.schemas import FEATURES
+from conf.tables import files_of, open_table
 
 
 def featurized(lake: LakePaths) -> list[str]:

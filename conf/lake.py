@@ -1,7 +1,6 @@
 """What lies where under a lake's root, what makes a folder a lake, and which row of a uri is the newest."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -12,13 +11,12 @@ from conf import access
 from conf.errors import LakeError, UsageError
 from conf.objects import ObjectPath
 from conf.retrying import persistently
-from conf.tables import ARRIVALS, FEATURES, NEWEST_WINS, TABLES, Table, ensure
-from conf.uris import folder_of, spelled
+from conf.schemas import ARRIVALS, FEATURES, NEWEST_WINS, TABLES, Table
+from conf.tables import ensure
+from conf.uris import Place, folder_of, spelled
 
 # Spark takes some of these for patterns, delta-rs fails at others in a path.
 _AWKWARD = frozenset("[]{}|^%#?*\\`")
-# A folder, or a prefix of S3.
-Place = Path | ObjectPath
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,8 @@ from deltalake.exceptions import DeltaError
 
 from conf import points
 from conf.errors import LakeError, StorageError, first_line
-from conf.lake import Place
 from conf.tables import open_table
-from conf.uris import located
+from conf.uris import Place, located
 
 _MOST_VERSIONS = 2000
 _HOUR = timedelta(hours=1)

@@ -13,6 +13,8 @@ from conf.errors import UsageError
 from conf.objects import ObjectPath
 
 FILE_SCHEME = "file://"
+# A folder or a file, or a prefix or an object of a store.
+Place = Path | ObjectPath
 _ENCODED = re.compile("%[0-9A-Fa-f]{2}")
 
 
@@ -52,7 +54,7 @@ def path_of(uri: str) -> Path:
     return Path(os.fsdecode(unquote_to_bytes(uri.removeprefix(FILE_SCHEME).removeprefix("localhost"))))
 
 
-def located(text: str) -> Path | ObjectPath:
+def located(text: str) -> Place:
     """Return the place that an absolute path or an object store's URI names, its key as it is."""
     return ObjectPath(text) if access.scheme_of(text) else Path(text)
 

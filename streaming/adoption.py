@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from conf import points
 from conf.errors import StorageError
 from conf.lake import LakePaths
-from conf.tables import ARRIVALS, FEATURES, open_table
+from conf.schemas import ARRIVALS, FEATURES
+from conf.tables import open_table
 from streaming.arrivals import HASH, identities
 from streaming.worker import INPUT
 

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from conf import points
 from conf.errors import LakeError, StorageError, first_line
-from conf.tables import ARRIVALS, TIMESTAMP, files_of, open_table
+from conf.schemas import ARRIVALS, TIMESTAMP
+from conf.tables import files_of, open_table
 from streaming.discovery.sighting import Found
 
 APPLICATION = "verger-arrivals"

@@ -9,7 +9,8 @@ from conf.errors import LeaseLost, StorageError, StreamError
 from conf.lake import LakePaths
 from conf.logs import fields, logger
 from conf.retrying import RETRIED
-from conf.tables import FEATURES, count_rows
+from conf.schemas import FEATURES
+from conf.tables import count_rows
 from streaming import sizing
 from streaming.backbones.featurizer import Featurizer
 from streaming.progress import MicroBatch, described

@@ -17,9 +17,11 @@ from typing import Any
 
 from conf.errors import StorageError, first_line
 from conf.files import remove_tree
-from conf.lake import LakePaths, Place, below
+from conf.lake import LakePaths, below
 from conf.logs import fields, logger
-from conf.tables import ARRIVALS, FEATURES, count_rows, open_table
+from conf.schemas import ARRIVALS, FEATURES
+from conf.tables import count_rows, open_table
+from conf.uris import Place
 
 _NONE = -1
 _SUMMED = 512

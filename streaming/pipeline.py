@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from conf import compaction
 from conf.lake import LakePaths
-from conf.tables import ARRIVALS, FEATURES
+from conf.schemas import ARRIVALS, FEATURES
 from streaming import adoption, checkpoints, query
 from streaming.adoption import Gap
 from streaming.progress import MicroBatch

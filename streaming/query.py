@@ -10,10 +10,9 @@ from pyspark import SparkFiles
 from pyspark.sql import Observation
 from pyspark.sql import functions as F
 
-from conf.lake import Place
 from conf.rejections import Reason
-from conf.tables import FEATURES
-from conf.uris import located
+from conf.schemas import FEATURES
+from conf.uris import Place, located
 from streaming.progress import METRICS, MicroBatch, measured
 from streaming.worker import INPUT, Work, featurize
 

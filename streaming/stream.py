@@ -16,9 +16,10 @@ from conf.errors import DeniedError, LakeError, LandingError, LeaseUnsure, Stora
 from conf.lake import LakePaths, create_lake, keep_apart
 from conf.logs import fields, logger
 from conf.retrying import Backoff
+from conf.schemas import ARRIVALS, FEATURES
 from conf.session import check_java, on_cluster, parse_spark_conf, session
 from conf.settings import Settings
-from conf.tables import ARRIVALS, FEATURES, add_constraints
+from conf.tables import add_constraints
 from conf.uris import FILE_SCHEME
 from streaming import books, sizing, upkeeping
 from streaming.arrivals import Arrivals

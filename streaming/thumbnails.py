@@ -23,9 +23,10 @@ from conf.errors import Rejected, StorageError, VergerError
 from conf.lake import LakePaths
 from conf.object_storage import ObjectStorage
 from conf.saying import Say, silent
+from conf.schemas import ARRIVALS
 from conf.settings import Settings
 from conf.storage import FolderStorage, Storage
-from conf.tables import ARRIVALS, open_table
+from conf.tables import open_table
 from conf.uris import path_of, spelled
 from streaming.apart import Reading, decoded
 from streaming.backbones.backbone import Preparation

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from conf.files import write_atomically
-from conf.lake import Place
 from conf.logs import fields, logger
+from conf.uris import Place
 from streaming.progress import MicroBatch, described
 from streaming.recent import Recent, recent
 

@@ -12,7 +12,8 @@ from conf.errors import LakeError, StorageError, first_line
 from conf.featurizers import featurized
 from conf.lake import LakePaths
 from conf.logs import fields, logger
-from conf.tables import ARRIVALS, COMPONENTS, FEATURES, MODELS, open_table
+from conf.schemas import ARRIVALS, COMPONENTS, FEATURES, MODELS
+from conf.tables import open_table
 from streaming import checkpoints
 from streaming.commands import takedown
 from streaming.commands.requests import Answer

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from conf.errors import Rejected
 from conf.rejections import Reason
 from conf.retrying import RETRIED
+from conf.schemas import FEATURES
 from conf.storage import Storage
-from conf.tables import FEATURES
 from streaming.backbones.backbone import Backbone
 from streaming.backbones.runtime import Infers, RuntimeKind, runtime_for
 from streaming.decode import decode, room_for

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from conf.lake import Place
+from conf.uris import Place
 
 
 def local(place: Place) -> Path:

@@ -19,7 +19,7 @@ from batch.rows.parts import Part, read_all
 from conf.lake import LakePaths, newest
 from conf.rejections import Reason
 from conf.saying import Say, silent
-from conf.tables import FEATURES, NEWEST_WINS
+from conf.schemas import FEATURES, NEWEST_WINS
 
 REFITS, EXAMPLES, INTERVALS = 20, 5, 96
 _SUMMARY = ("model", "created_at", "n", "k", "explained_variance_ratio", "drift")

@@ -30,7 +30,7 @@ from conf.errors import StorageError
 from conf.lake import LakePaths
 from conf.redaction import redacted
 from conf.saying import Say, silent
-from conf.tables import FEATURES
+from conf.schemas import FEATURES
 
 _TRIES = 5
 

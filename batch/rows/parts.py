@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from conf.errors import StorageError, first_line
 from conf.saying import Say, silent
-from conf.tables import FEATURES
+from conf.schemas import FEATURES
 from conf.uris import located
 
 BATCH_BYTES = 16 << 20

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from batch.rows.parts import Part, count_rows, read, read_placed
 from conf.errors import LakeError, first_line
 from conf.lake import newest
-from conf.tables import FEATURES, NEWEST_WINS, files_of, open_table
+from conf.schemas import FEATURES, NEWEST_WINS
+from conf.tables import files_of, open_table
 
 # What tells a row of one featurizer from every other.
 IDENTITY = ("uri", *NEWEST_WINS)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from batch.algebra.labels import LabelMeans, LabelSums, Name
 from batch.algebra.moments import Accumulator, Moments, block_rows
 from batch.algebra.vectors import vectors
+from batch.rows.parts import Part, read_all
 
 PARTIAL = pa.schema([("moments", pa.binary()), ("labels", pa.binary()), ("unusable", pa.int64())])
 PARTIAL_DDL = "moments binary, labels binary, unusable bigint"
@@ -46,6 +47,11 @@ def partial(
     """
     moments, labels, unusable = _summed(batches, width, full, kept)
     yield _row(moments, labels, unusable)
+
+
+def partial_of(parts: Iterable[Part], width: int, full: bool, kept: frozenset[Name]) -> Iterator[pa.RecordBatch]:
+    """Sum up the rows of parts of files: `partial` of what is read."""
+    return partial(read_all(parts, ("label", "features")), width, full, kept)
 
 
 def combined(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -18,12 +18,10 @@ from numpy.typing import NDArray
 
 from batch.algebra.vectors import lists, vectors
 from batch.model import Projection
-from batch.publication import Written
 from batch.rows.parts import Part, read
 from conf.errors import StorageError, first_line
-from conf.lake import Place
-from conf.tables import COMPONENTS
-from conf.uris import located
+from conf.schemas import COMPONENTS
+from conf.uris import Place, located
 
 _PASSED_ON = ("uri", "e_tag", "landed_at", "label")
 SCHEMA = pa.schema([each for each in COMPONENTS.schema if each.name not in COMPONENTS.partition_by])
@@ -62,6 +60,23 @@ class Work:
     features_version: int
     folder: str
     labels: frozenset[str | None] = frozenset()
+
+
+@dataclass(frozen=True)
+class Written:
+    """A file of components that no commit names yet.
+
+    Attributes
+    ----------
+    name : str
+        Within the featurizer's folder.
+    size, rows : int
+        Its bytes and rows.
+    """
+
+    name: str
+    size: int
+    rows: int
 
 
 @dataclass

@@ -6,8 +6,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from conf.errors import BackboneError, UsageError
-from conf.lake import Place
 from conf.settings import Settings
+from conf.uris import Place
 from streaming.backbones.compile import compile_in_child
 from streaming.backbones.keras_files import read_checked
 from streaming.backbones.probes import check_usable

@@ -11,7 +11,7 @@ from typing import Any
 
 from conf.errors import BackboneError
 from conf.files import write_atomically
-from conf.lake import Place
+from conf.uris import Place
 from streaming.backbones.backbone import Backbone, from_declaration
 
 _PIECE = 4 << 20

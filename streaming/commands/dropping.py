@@ -7,8 +7,10 @@ from conf.deletion import delete_rows, quoted
 from conf.errors import StorageError, UsageError
 from conf.featurizers import featurized, meant
 from conf.files import remove_tree
-from conf.lake import LakePaths, Place
-from conf.tables import COMPONENTS, FEATURES, MODELS, count_rows
+from conf.lake import LakePaths
+from conf.schemas import COMPONENTS, FEATURES, MODELS
+from conf.tables import count_rows
+from conf.uris import Place
 from streaming.commands.requests import Answer, Request, amount
 
 # Every table with rows of a featurizer's own; what names the others' rows goes first.

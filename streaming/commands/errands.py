@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 from conf import lease
 from conf.lake import LakePaths
+from conf.schemas import ARRIVALS
 from conf.settings import Settings
-from conf.tables import ARRIVALS
 from streaming import sizing
 from streaming.arrivals import Arrivals
 from streaming.commands import inbox

@@ -10,8 +10,8 @@ from contextlib import suppress
 
 from conf.errors import LakeError, StorageError, first_line
 from conf.files import write_atomically
-from conf.lake import Place
 from conf.logs import fields, logger
+from conf.uris import Place
 from streaming.commands.requests import Answer, Request
 
 _ANSWERS_KEPT = 7 * 86400.0

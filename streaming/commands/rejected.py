@@ -7,7 +7,8 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from conf.lake import LakePaths, newest
-from conf.tables import FEATURES, NEWEST_WINS, open_table
+from conf.schemas import FEATURES, NEWEST_WINS
+from conf.tables import open_table
 from streaming.commands.selection import Selection
 
 _PART_ROWS = 1 << 20

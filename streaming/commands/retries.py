@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from conf.featurizers import featurized, meant
 from conf.lake import LakePaths, newest
 from conf.rejections import Reason
-from conf.tables import ARRIVALS, open_table
+from conf.schemas import ARRIVALS
+from conf.tables import open_table
 from streaming.arrivals import HASH, Arrivals, Attempt, identities
 from streaming.commands.rejected import rejected, rows_of
 from streaming.commands.requests import Answer, Request, amount

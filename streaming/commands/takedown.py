@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 from conf.deletion import delete_pictures
 from conf.errors import StorageError
 from conf.lake import LakePaths, below
-from conf.tables import ARRIVALS, COMPONENTS, FEATURES, open_table
+from conf.schemas import ARRIVALS, COMPONENTS, FEATURES
+from conf.tables import open_table
 from streaming.arrivals import Arrivals
 from streaming.checkpoints import set_aside
 from streaming.commands import tombstones

@@ -13,7 +13,7 @@ from typing import Any
 
 from conf.errors import LakeError, StorageError
 from conf.files import write_atomically
-from conf.lake import Place
+from conf.uris import Place
 from streaming.commands.selection import Selection
 
 _HASH_BYTES = 16

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
-from conf.lake import Place
 from conf.logs import fields, logger
+from conf.uris import Place
 from streaming.arrivals import Arrivals
 from streaming.commands import tombstones
 from streaming.discovery.sighting import Found, Sighting

@@ -13,9 +13,10 @@ from pyspark.sql import SparkSession
 from batch.refit import refit
 from batch.tasks.distribution import OnSpark
 from conf.lake import LakePaths, create_lake
+from conf.schemas import COMPONENTS, MODELS
 from conf.session import session
 from conf.settings import Settings
-from conf.tables import COMPONENTS, MODELS, ensure
+from conf.tables import ensure
 from tests.bench.planted import FEATURIZER, Network, plant
 from tests.bench.refit import CORES, spark_settings
 

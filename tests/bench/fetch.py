@@ -26,8 +26,8 @@ from conf import access
 from conf.access import Access
 from conf.lake import create_lake
 from conf.object_storage import ObjectStorage
+from conf.schemas import ARRIVALS
 from conf.storage import FolderStorage, Storage, folder_e_tag
-from conf.tables import ARRIVALS
 from conf.uris import object_uri, uri_of
 from streaming.backbones.featurizer import Featurizer, ensure
 from streaming.backbones.request import parse_backbone

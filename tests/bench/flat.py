@@ -26,9 +26,10 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from conf.lake import LakePaths, create_lake
+from conf.schemas import ARRIVALS, FEATURES
 from conf.session import session
 from conf.settings import Settings
-from conf.tables import ARRIVALS, FEATURES, open_table
+from conf.tables import open_table
 from streaming import stream
 from streaming.arrivals import Arrivals
 from streaming.backbones.backbone import Fit

@@ -13,7 +13,8 @@ from deltalake import write_deltalake
 
 from conf.lake import LakePaths
 from conf.rejections import Reason
-from conf.tables import ARRIVALS, FEATURES, Table, open_table
+from conf.schemas import ARRIVALS, FEATURES, Table
+from conf.tables import open_table
 
 _OUTCOMES_PER_COMMIT = 10_000
 _LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)

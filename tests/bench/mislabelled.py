@@ -22,8 +22,9 @@ from batch.report.survey import survey
 from batch.view import View, view
 from conf.featurizers import chosen
 from conf.lake import LakePaths, open_lake
+from conf.schemas import COMPONENTS, MODELS
 from conf.settings import Settings
-from conf.tables import COMPONENTS, MODELS, ensure
+from conf.tables import ensure
 from tests.bench.wave import PHOTOS
 
 SHARE = 0.01

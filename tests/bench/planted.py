@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from batch.algebra.vectors import lists
 from conf.lake import LakePaths
-from conf.tables import FEATURES, TIMESTAMP, open_table
+from conf.schemas import FEATURES, TIMESTAMP
+from conf.tables import open_table
 
 FEATURIZER = "drawn-224-avg-00000000"
 _CAUSES, _LABELS = 256, 12

@@ -19,7 +19,7 @@ from urllib.parse import quote_plus
 
 from conf.access import Access
 from conf.lake import LakePaths, create_lake
-from conf.tables import ARRIVALS
+from conf.schemas import ARRIVALS
 from streaming.arrivals import Arrivals
 from streaming.discovery import sqs
 from streaming.discovery.buckets import ObjectListing, pages_of

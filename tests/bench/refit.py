@@ -36,9 +36,10 @@ from batch.tasks.distribution import OnSpark
 from batch.tasks.projecting import readings
 from conf.lake import LakePaths, create_lake
 from conf.saying import silent
+from conf.schemas import COMPONENTS, FEATURES, MODELS
 from conf.session import session
 from conf.settings import Settings
-from conf.tables import COMPONENTS, FEATURES, MODELS, ensure
+from conf.tables import ensure
 from tests.bench.planted import FEATURIZER, Network, plant
 
 NETWORK = Network(1280)

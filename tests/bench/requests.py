@@ -30,7 +30,8 @@ from batch import models
 from conf import access
 from conf.access import Access
 from conf.lake import LakePaths, create_lake
-from conf.tables import ARRIVALS, COMPONENTS, FEATURES, Table, count_rows, files_of, open_table
+from conf.schemas import ARRIVALS, COMPONENTS, FEATURES, Table
+from conf.tables import count_rows, files_of, open_table
 from streaming.backbones.featurizer import Featurizer
 from streaming.backbones.featurizer import ensure as compiled
 from streaming.backbones.request import parse_backbone

@@ -18,8 +18,9 @@ from batch.refit import refit
 from batch.report.report import findings
 from conf.lake import LakePaths, create_lake
 from conf.saying import Say
+from conf.schemas import COMPONENTS, MODELS
 from conf.settings import Settings
-from conf.tables import COMPONENTS, MODELS, ensure
+from conf.tables import ensure
 from tests.bench.planted import FEATURIZER, Network, plant
 
 WIDTH, FILES = 256, 20

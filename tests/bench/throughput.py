@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from conf.lake import LakePaths, create_lake
+from conf.schemas import ARRIVALS, FEATURES
 from conf.session import session
 from conf.storage import FolderStorage
-from conf.tables import ARRIVALS, FEATURES, add_constraints
+from conf.tables import add_constraints
 from conf.uris import uri_of
 from streaming import query
 from streaming.arrivals import Arrivals

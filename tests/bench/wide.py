@@ -30,8 +30,8 @@ from batch import models
 from batch.algebra.solvers import scale_of, varying_columns
 from conf.errors import VergerError
 from conf.lake import LakePaths, create_lake, open_lake
+from conf.schemas import FEATURES
 from conf.session import session
-from conf.tables import FEATURES
 from tests.bench.planted import FEATURIZER, Network, plant
 from tests.bench.refit import fit_by_spark_ml, spark_settings
 from tests.bench.soak import usage

@@ -12,7 +12,7 @@ import pytest
 import verger
 from bootstrap import orchard as drawing
 from conf.lake import LakePaths
-from conf.tables import ARRIVALS, FEATURES
+from conf.schemas import ARRIVALS, FEATURES
 from streaming.commands import inbox
 from tests.cli.test_command_line import VERGER, eventually, one_line
 from tests.conftest import TINY

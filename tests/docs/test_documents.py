@@ -15,8 +15,9 @@ from batch.refit import refit
 from bootstrap import cli
 from bootstrap.reference import PARTS, manual, rewritten
 from conf.lake import create_lake
+from conf.schemas import COMPONENTS, FEATURES, MODELS
 from conf.settings import Settings
-from conf.tables import COMPONENTS, FEATURES, MODELS, ensure
+from conf.tables import ensure
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")

@@ -13,8 +13,8 @@ import pytest
 import verger
 from conf import lease
 from conf.lease import record
+from conf.schemas import ARRIVALS
 from conf.settings import FIELDS, flag
-from conf.tables import ARRIVALS
 from streaming.arrivals import Arrivals
 from streaming.commands import requests, takedown
 from streaming.commands.selection import Selection

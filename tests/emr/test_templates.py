@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from bootstrap import cli
 from bootstrap.emr.template import NAMES, parameters_of, printed
 from conf.errors import UsageError
-from conf.tables import TABLES
+from conf.schemas import TABLES
 from tests.emr.stacks import read, template
 from tests.storage.cloud import Cloud
 

@@ -14,7 +14,7 @@ from batch.report.duplicates import Exact, duplicates, exact, near, uris_of
 from batch.report.findings import POINTS, Alike, Copies
 from batch.report.resemblance import Near
 from batch.rows.winners import snapshot, winners
-from conf.tables import FEATURES
+from conf.schemas import FEATURES
 from tests.unit.lakes import ONE, OTHER, Orchard, seconds
 
 NOTHING = Exact((), 0, 0, pa.array([], pa.string()))

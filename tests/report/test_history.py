@@ -16,8 +16,9 @@ from batch.report.history import freshness, intervals, length_of, refits, reject
 from batch.rows.parts import Part
 from batch.rows.winners import snapshot
 from conf.rejections import Reason
+from conf.schemas import COMPONENTS, FEATURES, MODELS
 from conf.settings import Settings
-from conf.tables import COMPONENTS, FEATURES, MODELS, ensure
+from conf.tables import ensure
 from tests.unit.lakes import MORNING, ONE, OTHER, Orchard, seconds
 
 

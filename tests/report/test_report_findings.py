@@ -21,8 +21,9 @@ from batch.rows.parts import PartGone
 from batch.view import view
 from conf.errors import LakeError, StorageError
 from conf.saying import Say
+from conf.schemas import COMPONENTS, MODELS
 from conf.settings import Settings
-from conf.tables import COMPONENTS, MODELS, ensure
+from conf.tables import ensure
 from tests.unit.lakes import ONE, Orchard, seconds
 
 WIDTH = 6

@@ -20,8 +20,9 @@ from batch import export
 from batch.refit import refit
 from conf.errors import BackboneError
 from conf.logs import configure, fields, logger
+from conf.schemas import COMPONENTS, MODELS
 from conf.settings import Settings
-from conf.tables import COMPONENTS, MODELS, ensure
+from conf.tables import ensure
 from conf.uris import path_of, uri_of
 from streaming.backbones.backbone import Backbone, Preparation, from_declaration
 from streaming.backbones.shelf import Manifest, beside

@@ -16,8 +16,9 @@ from bootstrap.commands.asking import tell
 from bootstrap.live import Live
 from conf import logs
 from conf.printable import printable
+from conf.schemas import COMPONENTS, MODELS
 from conf.settings import Settings
-from conf.tables import COMPONENTS, MODELS, ensure
+from conf.tables import ensure
 from streaming.commands import inbox
 from streaming.commands.requests import Answer, upkeep
 from tests.security.names import FORGED, HOSTILE, unseen

@@ -9,7 +9,7 @@ import pyarrow as pa
 from deltalake import DeltaTable
 
 from conf.lake import LakePaths
-from conf.tables import ARRIVALS, FEATURES
+from conf.schemas import ARRIVALS, FEATURES
 from conf.uris import uri_of
 
 _KEY = ["uri", "e_tag", "landed_at", "attempt"]

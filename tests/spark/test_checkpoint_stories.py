@@ -245,7 +245,7 @@ def test_the_audit_finds_what_is_missing(
     """Rows that somebody deleted from features are made again while the stream runs."""
     from deltalake import DeltaTable
 
-    from conf.tables import FEATURES
+    from conf.schemas import FEATURES
 
     run()
     gone = pa.compute.min(DeltaTable(lake.table(FEATURES)).to_pyarrow_table(columns=["uri"])["uri"]).as_py()

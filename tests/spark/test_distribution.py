@@ -16,8 +16,8 @@ from batch.tasks import distribution, products
 from batch.tasks.distribution import Distribution, Here, OnSpark
 from batch.tasks.products import SUMS, Factor
 from conf.errors import StorageError
+from conf.schemas import COMPONENTS
 from conf.settings import Settings
-from conf.tables import COMPONENTS
 from tests.unit.fields import Field
 from tests.unit.lakes import ONE
 

@@ -11,8 +11,8 @@ import pytest
 import verger
 from bootstrap import orchard
 from conf.lake import LakePaths
+from conf.schemas import ARRIVALS
 from conf.settings import Settings
-from conf.tables import ARRIVALS
 from conf.uris import uri_of
 from streaming.arrivals import Arrivals
 from streaming.backbones.backbone import Fit

@@ -19,8 +19,9 @@ from bootstrap import orchard
 from conf import lease
 from conf.errors import LakeError, UsageError, VergerError
 from conf.lake import LakePaths, create_lake
+from conf.schemas import FEATURES
 from conf.settings import Settings
-from conf.tables import FEATURES, open_table
+from conf.tables import open_table
 from conf.uris import object_uri
 from streaming import stream
 from streaming.backbones.shelf import Compiled, save

@@ -14,8 +14,9 @@ from batch.rows.winners import snapshot, winners
 from conf import lease
 from conf.errors import LakeError, UsageError
 from conf.lake import LakePaths
+from conf.schemas import COMPONENTS, FEATURES, MODELS
 from conf.settings import Settings
-from conf.tables import COMPONENTS, FEATURES, MODELS, open_table
+from conf.tables import open_table
 from streaming.backbones.shelf import Compiled, save
 from tests.conftest import TINY
 from tests.spark.attended import attended

@@ -13,8 +13,8 @@ from pyspark.sql import SparkSession
 import verger
 from conf import lease
 from conf.lake import LakePaths, create_lake
+from conf.schemas import ARRIVALS, FEATURES, Table
 from conf.settings import Settings
-from conf.tables import ARRIVALS, FEATURES, Table
 from conf.uris import uri_of
 from streaming.backbones.shelf import Compiled, save
 from streaming.commands import errands, inbox, requests

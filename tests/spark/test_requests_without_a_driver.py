@@ -13,8 +13,8 @@ import verger
 from bootstrap import orchard
 from conf import lease
 from conf.lake import LakePaths
+from conf.schemas import ARRIVALS, FEATURES
 from conf.settings import Settings
-from conf.tables import ARRIVALS, FEATURES
 from conf.uris import uri_of
 from streaming.commands import errands, inbox, requests
 from streaming.commands.selection import select

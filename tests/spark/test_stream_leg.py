@@ -18,8 +18,8 @@ import verger
 from bootstrap import orchard, windfalls
 from conf.errors import LakeError, LandingError, StorageError, StreamError, UsageError
 from conf.lake import LakePaths
+from conf.schemas import ARRIVALS, FEATURES
 from conf.settings import Settings
-from conf.tables import ARRIVALS, FEATURES
 from conf.uris import uri_of
 from streaming import stream
 from streaming.arrivals import Arrivals

@@ -9,7 +9,7 @@ from deltalake import DeltaTable
 from bootstrap import orchard
 from conf import compaction, upkeep
 from conf.lake import LakePaths
-from conf.tables import ARRIVALS, FEATURES, Table
+from conf.schemas import ARRIVALS, FEATURES, Table
 from streaming import keeper
 from streaming.totals import Totals
 from streaming.upkeeping import keep_up

@@ -11,7 +11,7 @@ from batch.publication import published
 from batch.view import SCHEMA
 from conf.deletion import delete_pictures
 from conf.errors import LakeError
-from conf.tables import COMPONENTS, FEATURES
+from conf.schemas import COMPONENTS, FEATURES
 from tests.unit.fields import Field
 from tests.unit.lakes import ONE, OTHER, seconds
 

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from batch.publication import published
 from batch.refit import Refit, refit
+from conf.schemas import COMPONENTS, FEATURES, MODELS
 from conf.settings import Settings
-from conf.tables import COMPONENTS, FEATURES, MODELS, ensure
+from conf.tables import ensure
 from tests.unit.lakes import ONE, Orchard, seconds
 
 WIDTH = 6

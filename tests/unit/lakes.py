@@ -8,7 +8,7 @@ import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
 
 from conf.lake import create_lake
-from conf.tables import ARRIVALS, FEATURES, Table
+from conf.schemas import ARRIVALS, FEATURES, Table
 from tests.places import local
 
 MORNING = datetime(2026, 3, 1, 8, tzinfo=UTC)

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conf.errors import StorageError
-from conf.tables import ARRIVALS, TIMESTAMP, ensure
+from conf.schemas import ARRIVALS, TIMESTAMP
+from conf.tables import ensure
 from streaming.arrivals import HASH, Arrivals, Attempt, Known, identities, identity
 from streaming.discovery.sighting import Found
 

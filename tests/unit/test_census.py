@@ -13,7 +13,8 @@ from batch.census import Outcomes, Size, census, outcomes_at, size
 from batch.rows import parts
 from conf.errors import StorageError
 from conf.featurizers import featurized
-from conf.tables import ARRIVALS, FEATURES, open_table
+from conf.schemas import ARRIVALS, FEATURES
+from conf.tables import open_table
 from tests.unit.lakes import MORNING, ONE, OTHER, Orchard, seconds
 
 

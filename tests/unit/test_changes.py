@@ -15,7 +15,7 @@ from batch.rows.changes import Changes, Difference, FeedGone, difference, read_c
 from batch.rows.parts import Part, PartGone, read
 from batch.rows.winners import snapshot, winners
 from conf import compaction, deletion, upkeep
-from conf.tables import FEATURES
+from conf.schemas import FEATURES
 from tests.unit.lakes import MORNING, ONE, OTHER, Orchard, seconds
 
 Vectors = list[tuple[str, list[float]]]

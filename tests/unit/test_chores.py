@@ -10,8 +10,8 @@ import pytest
 from conf import lease
 from conf.errors import StorageError
 from conf.lake import create_lake
+from conf.schemas import ARRIVALS
 from conf.settings import Settings
-from conf.tables import ARRIVALS
 from streaming import chores
 from streaming.arrivals import Arrivals
 from streaming.books import Books

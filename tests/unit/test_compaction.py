@@ -9,7 +9,8 @@ from deltalake.exceptions import CommitFailedError
 
 from conf import compaction
 from conf.errors import StorageError
-from conf.tables import ARRIVALS, FEATURES, open_table
+from conf.schemas import ARRIVALS, FEATURES
+from conf.tables import open_table
 from tests.unit.lakes import ONE, OTHER, Orchard
 
 

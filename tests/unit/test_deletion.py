@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from conf.deletion import delete_pictures, delete_rows, quoted
 from conf.errors import StorageError
-from conf.tables import FEATURES
+from conf.schemas import FEATURES
 from streaming.commands.selection import select
 from tests.unit.lakes import ONE, OTHER, Orchard
 

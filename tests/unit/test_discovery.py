@@ -7,7 +7,8 @@ import pytest
 from deltalake import DeltaTable
 
 from conf.errors import LakeError, StorageError
-from conf.tables import ARRIVALS, ensure
+from conf.schemas import ARRIVALS
+from conf.tables import ensure
 from conf.uris import uri_of
 from streaming.arrivals import Arrivals
 from streaming.commands import tombstones

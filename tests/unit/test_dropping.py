@@ -5,7 +5,7 @@ import pytest
 
 from conf.errors import StorageError, UsageError
 from conf.featurizers import featurized
-from conf.tables import ARRIVALS, FEATURES
+from conf.schemas import ARRIVALS, FEATURES
 from streaming.checkpoints import set_aside
 from streaming.commands import requests
 from streaming.commands.dropping import drop

@@ -11,7 +11,7 @@ from conf import lease
 from conf.errors import LakeError, LeaseLost, StorageError
 from conf.lake import LakePaths
 from conf.lease import folder, objects, record
-from conf.tables import ARRIVALS, FEATURES
+from conf.schemas import ARRIVALS, FEATURES
 from streaming.arrivals import Arrivals
 from streaming.commands import execution, inbox, requests
 from streaming.commands.requests import Answer, Kind, Request

@@ -13,8 +13,9 @@ from batch.rows import parts
 from batch.rows.parts import PartGone
 from conf.errors import LakeError, StorageError, UsageError, VergerError
 from conf.files import written_whole
+from conf.schemas import COMPONENTS, FEATURES, MODELS
 from conf.settings import Settings
-from conf.tables import COMPONENTS, FEATURES, MODELS, ensure
+from conf.tables import ensure
 from conf.uris import uri_of
 from tests.unit.lakes import ONE, OTHER, Orchard
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from conf.errors import LakeError, UsageError
 from conf.lake import create_lake, future_lake, keep_apart, newest, open_lake
-from conf.tables import ARRIVALS, FEATURES, SCHEMA_VERSION, TIMESTAMP, VERSION_PROPERTY, Table, count_rows, ensure
+from conf.schemas import ARRIVALS, FEATURES, SCHEMA_VERSION, TIMESTAMP, VERSION_PROPERTY, Table
+from conf.tables import count_rows, ensure
 from tests.places import local
 
 MORNING = datetime(2026, 3, 1, 8, tzinfo=UTC)

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from batch.model import Model, Projection, from_row, id_of
-from conf.tables import MODELS
+from conf.schemas import MODELS
 from tests.unit.lakes import MORNING, ONE
 
 WIDTH, K = 5, 2

@@ -10,7 +10,8 @@ from batch import models
 from batch.model import Model
 from conf.errors import LakeError, StorageError, UsageError
 from conf.lake import LakePaths
-from conf.tables import MODELS, ensure
+from conf.schemas import MODELS
+from conf.tables import ensure
 from tests.unit.lakes import MORNING, ONE, OTHER, Orchard
 from tests.unit.test_model import assert_same, model
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from batch.rows.parts import Part, PartGone, count_rows, dealt, only, pieces, read, read_placed
 from conf.errors import StorageError
-from conf.tables import FEATURES, TIMESTAMP
+from conf.schemas import FEATURES, TIMESTAMP
 from tests.unit.lakes import MORNING
 
 ROWS, GROUP = 23, 5

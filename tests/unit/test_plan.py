@@ -15,7 +15,8 @@ from batch.plan import Plan, plan
 from batch.rows.parts import read
 from conf import upkeep
 from conf.deletion import delete_pictures
-from conf.tables import FEATURES, open_table
+from conf.schemas import FEATURES
+from conf.tables import open_table
 from tests.unit.fields import WIDTH, Field
 from tests.unit.lakes import ONE, OTHER, seconds
 

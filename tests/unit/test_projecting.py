@@ -20,7 +20,7 @@ from batch.rows.parts import Part, PartGone, count_rows
 from batch.tasks import projecting
 from batch.tasks.projecting import SCHEMA, Losses, Projected, Reading, Work, read_projected, readings
 from conf.errors import StorageError
-from conf.tables import FEATURES
+from conf.schemas import FEATURES
 from tests.unit.lakes import MORNING, ONE
 
 WIDTH, K = 5, 2

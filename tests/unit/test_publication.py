@@ -13,13 +13,14 @@ import pytest
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 
-from batch.publication import Publication, Written, folder, open_components, publish, published
-from batch.tasks.projecting import SCHEMA
+from batch.publication import Publication, folder, open_components, publish, published
+from batch.tasks.projecting import SCHEMA, Written
 from conf import upkeep
 from conf.deletion import delete_pictures
 from conf.errors import StorageError
 from conf.lake import LakePaths
-from conf.tables import COMPONENTS, FEATURES, ensure, files_of, open_table
+from conf.schemas import COMPONENTS, FEATURES
+from conf.tables import ensure, files_of, open_table
 from tests.unit.fields import Field
 from tests.unit.lakes import MORNING, ONE, OTHER, Orchard
 

@@ -16,8 +16,9 @@ from batch.refit import Refit, refit, use
 from conf import compaction, upkeep
 from conf.deletion import delete_pictures
 from conf.errors import UsageError
+from conf.schemas import COMPONENTS, FEATURES, MODELS
 from conf.settings import Settings
-from conf.tables import COMPONENTS, FEATURES, MODELS, open_table
+from conf.tables import open_table
 from tests.unit.fields import WIDTH, Field
 from tests.unit.lakes import ONE, OTHER, seconds
 

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conf.deletion import delete_pictures
-from conf.tables import FEATURES, open_table
+from conf.schemas import FEATURES
+from conf.tables import open_table
 from tests.unit.fields import WIDTH, Field
 from tests.unit.test_refit import assert_exact
 

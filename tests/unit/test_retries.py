@@ -6,7 +6,7 @@ import pytest
 from deltalake import write_deltalake
 
 from conf.errors import StorageError, UsageError
-from conf.tables import ARRIVALS
+from conf.schemas import ARRIVALS
 from streaming.arrivals import Arrivals
 from streaming.commands import requests
 from streaming.commands.requests import Answer, Request

@@ -12,8 +12,9 @@ from batch.rows.parts import PartGone
 from batch.similar import SCHEMA, similar
 from batch.view import view
 from conf.errors import LakeError, StorageError, UsageError
+from conf.schemas import COMPONENTS, FEATURES, MODELS
 from conf.settings import Settings
-from conf.tables import COMPONENTS, FEATURES, MODELS, ensure
+from conf.tables import ensure
 from tests.unit.lakes import ONE, OTHER, Orchard, seconds
 
 Point = np.ndarray[Any, np.dtype[np.float64]]

@@ -14,7 +14,7 @@ from deltalake import DeltaTable, write_deltalake
 import verger
 from conf import tables
 from conf.errors import LakeError, StorageError
-from conf.tables import ARRIVALS, FEATURES
+from conf.schemas import ARRIVALS, FEATURES
 from streaming.arrivals import Arrivals
 from streaming.commands import requests, retries, takedown, tombstones
 from streaming.commands.requests import Answer, Request

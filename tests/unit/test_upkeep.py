@@ -8,7 +8,7 @@ from deltalake import DeltaTable
 
 from conf import upkeep
 from conf.errors import StorageError
-from conf.tables import ARRIVALS
+from conf.schemas import ARRIVALS
 from tests.unit.lakes import Orchard
 
 NOW = datetime.now(UTC)

@@ -8,7 +8,7 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from conf import lease
-from conf.tables import ARRIVALS, COMPONENTS, FEATURES, Table
+from conf.schemas import ARRIVALS, COMPONENTS, FEATURES, Table
 from streaming.arrivals import Arrivals
 from streaming.commands import requests, takedown
 from streaming.commands.selection import Selection

@@ -10,8 +10,8 @@ import pytest
 
 import verger
 from conf import lease
+from conf.schemas import ARRIVALS, FEATURES
 from conf.settings import Settings
-from conf.tables import ARRIVALS, FEATURES
 from conf.uris import uri_of
 from streaming.arrivals import Arrivals
 from streaming.commands import requests, takedown

@@ -23,7 +23,8 @@ from batch.view import BATCH, PROVISIONAL, SCHEMA
 from conf import upkeep
 from conf.deletion import delete_pictures, delete_rows
 from conf.errors import LakeError, StorageError
-from conf.tables import COMPONENTS, FEATURES, open_table
+from conf.schemas import COMPONENTS, FEATURES
+from conf.tables import open_table
 from tests.unit.fields import WIDTH, Field
 from tests.unit.lakes import ONE, OTHER, Orchard, seconds
 

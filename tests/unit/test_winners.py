@@ -15,7 +15,8 @@ from batch.rows import winners as module
 from batch.rows.parts import PartGone, read
 from batch.rows.winners import IDENTITY, ROWS, Snapshot, Winners, snapshot, winners
 from conf.errors import LakeError
-from conf.tables import FEATURES, files_of
+from conf.schemas import FEATURES
+from conf.tables import files_of
 from tests.unit.lakes import MORNING, ONE, OTHER, Orchard, seconds
 
 NOBODY = pa.array([], pa.string())

@@ -18,7 +18,7 @@ from PIL import Image
 from conf.errors import BackboneError, IsolationError, LakeError, OutageError, Rejected, StorageError
 from conf.rejections import Reason
 from conf.retrying import RETRIED
-from conf.tables import ARRIVALS, FEATURES
+from conf.schemas import ARRIVALS, FEATURES
 from streaming import worker
 from streaming.backbones.request import parse_backbone
 from streaming.worker import INPUT, Work, featurize
