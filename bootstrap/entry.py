@@ -1,4 +1,7 @@
-"""The entry of the `verger` command and of spark-submit: checks that Verger's own packages are the ones imported."""
+"""The entry of the `verger` command and of spark-submit: checks that Verger's own packages are the ones imported.
+
+Where a job's driver has packages of its own, it fetches them first.
+"""
 
 import importlib
 import os
@@ -15,6 +18,7 @@ def main() -> None:
         print(f"verger: {clash}", file=sys.stderr)
         sys.exit(1)
     try:
+        _add_driver_packages()
         from bootstrap.cli import main as run
 
         run()
@@ -23,6 +27,24 @@ def main() -> None:
     except KeyboardInterrupt:
         print("verger: interrupted before it began", file=sys.stderr)
         _leave(130)
+
+
+def _add_driver_packages() -> None:
+    """Fetch what a job's driver has and its workers have not, where the environment says that there is such.
+
+    Its variable is taken away: it is no setting, and the commands would refuse it.
+    """
+    from bootstrap import driver_packages
+    from conf.errors import VergerError
+
+    place = os.environ.pop(driver_packages.VARIABLE, "")
+    if not place:
+        return
+    try:
+        driver_packages.use(place, sys.argv[1:])
+    except VergerError as error:
+        print(f"verger: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
 
 
 def _leave(code: str | int | None) -> None:

@@ -9,8 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from bootstrap import driver_packages
 from bootstrap.emr import arguments, workers
 from bootstrap.emr.deployment import Deployment, Kind
+from bootstrap.emr.packing.package import ARCHIVE, DRIVER, ENTRY
 from conf.errors import UsageError
 from conf.settings import Resolved
 
@@ -152,7 +154,7 @@ def _check(name: str, value: int, bounds: range) -> None:
 
 
 def _entry(deployment: Deployment) -> str:
-    return f"{deployment.package}/entry.py"
+    return f"{deployment.package}/{ENTRY}"
 
 
 def _spark(resolved: Resolved, deployment: Deployment, sizes: Mapping[str, str], retries: int) -> dict[str, str]:
@@ -182,8 +184,8 @@ def settings(kind: Kind, package: str, own: Mapping[str, str] | None = None, ret
     """
     own = dict(own or {})
     base = {
-        "spark.archives": f"{package}/environment.tar.gz#environment",
-        **_python(kind),
+        "spark.archives": f"{package}/{ARCHIVE}#environment",
+        **_python(kind, package),
         "spark.jars": _DELTA,
         **SIZES,
     }
@@ -192,10 +194,10 @@ def settings(kind: Kind, package: str, own: Mapping[str, str] | None = None, ret
     return spark if kind == "serverless" else {**_on_yarn(spark, retries), **spark}
 
 
-def _python(kind: Kind) -> dict[str, str]:
+def _python(kind: Kind, package: str) -> dict[str, str]:
     driver = "spark.emr-serverless.driverEnv" if kind == "serverless" else "spark.yarn.appMasterEnv"
     names = (f"{driver}.PYSPARK_DRIVER_PYTHON", f"{driver}.PYSPARK_PYTHON", "spark.executorEnv.PYSPARK_PYTHON")
-    return dict.fromkeys(names, _PYTHON)
+    return {**dict.fromkeys(names, _PYTHON), f"{driver}.{driver_packages.VARIABLE}": f"{package}/{DRIVER}"}
 
 
 def _on_yarn(spark: Mapping[str, str], retries: int) -> dict[str, str]:

@@ -27,7 +27,7 @@ _JOINED = re.compile(r"Successfully registered with master")
 # Compiled once and cheaply: most of a short run is the start of its JVMs.
 _JVM_FLAGS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:-UsePerfData"
 _TAKEN = ("spark.archives", "spark.executorEnv.")
-_DRIVERS = ("PYSPARK_DRIVER_PYTHON", "PYSPARK_PYTHON")
+_DRIVERS = "spark.yarn.appMasterEnv."
 # What EMR sets for every job, in its own words for S3A.
 _DEFAULTS = {
     "spark.driver.memory": "1g",
@@ -80,7 +80,7 @@ class Cluster:
             The unpacked archive; a platform puts it into the driver's working directory, under this name.
         """
         own = {name: value for name, value in job.spark.items() if name.startswith(_TAKEN)}
-        driver = {name: job.spark[f"spark.yarn.appMasterEnv.{name}"] for name in _DRIVERS}
+        driver = {name.removeprefix(_DRIVERS): value for name, value in job.spark.items() if name.startswith(_DRIVERS)}
         words = [word for each in own.items() for word in ("--conf", "=".join(each))]
         command = [str(_HOME / "bin" / "spark-submit"), "--master", self.master, "--name", job.name, *words]
         log = self.folder / f"{job.leg}.log"

@@ -1,7 +1,8 @@
 """The package that `verger emr package` makes runs both legs on a real cluster, and survives the loss of a worker.
 
-Driver and executors have the packed environment and nothing else of Verger's; landing, queue and lake are moto's. What
-is left holds the rules of ARCHITECTURE.md, as the fault suite checks them.
+Executors have the packed environment and nothing else of Verger's, the driver besides the packages that its entry
+fetches; landing, queue and lake are moto's. What is left holds the rules of ARCHITECTURE.md, as the fault suite checks
+them.
 """
 
 import platform
@@ -29,6 +30,8 @@ from tests.storage.cloud import Cloud
 
 pytestmark = pytest.mark.slow
 _PATIENCE = 150.0
+# Bytes, unpacked, of what a machine of a job has to fetch.
+_LARGEST = 250e6
 _MACHINE = {"x86_64": "x86_64", "aarch64": "arm64"}[platform.machine()]
 _PYTHON = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
 
@@ -36,7 +39,9 @@ _PYTHON = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make the package once, for the Python of this machine, and return its folder."""
-    return make(_MACHINE, tmp_path_factory.mktemp("packages"), python=str(_PYTHON))[1]
+    made, folder = make(_MACHINE, tmp_path_factory.mktemp("packages"), python=str(_PYTHON))
+    assert max(made.environment.unpacked, made.driver.unpacked) < _LARGEST
+    return folder
 
 
 @pytest.fixture
@@ -91,6 +96,7 @@ def test_both_legs_run_from_the_package_and_one_worker_may_die(
 
     refit = cluster.submit(jobs.refit(REFIT, given(components=8), there, {}), environment)
     assert refit.wait(120) == 0, refit.last_lines()
+    assert len(list(environment.parent.glob("driver-*"))) == 1, "the second driver takes what the first one unpacked"
     assert tables.rows("components") > 100
     assert reader.violations() == []
 

@@ -1,6 +1,7 @@
 """A day of a lake on EMR, played in an account: each leg and each person as processes of `verger` in their own roles.
 
-What EMR itself does in the name of a job, to fetch its package and to put its logs, is done in its place.
+What EMR itself does in the name of a job, to fetch its environment and to put its logs, is done in its place; the
+driver's packages the legs fetch themselves.
 """
 
 import json
@@ -14,12 +15,14 @@ from typing import Any
 
 import pytest
 
-from bootstrap import orchard
+from bootstrap import driver_packages, orchard
+from bootstrap.emr.packing.archive import pack
+from bootstrap.emr.packing.package import ARCHIVE, DRIVER
 from conf.lake import LakePaths
 from conf.objects import ObjectPath
 from streaming.backbones.shelf import Compiled, save
 from tests.conftest import TINY
-from tests.emr.account import ACCOUNT, REGION, Account, Credentials
+from tests.emr.account import ACCOUNT, REGION, Account
 from tests.faults.processes import Process
 
 LANDING, LAKE = f"verger-landing-{ACCOUNT}-{REGION}", f"verger-lake-{ACCOUNT}-{REGION}"
@@ -29,6 +32,7 @@ ROLES = (*LEGS, "scheduler", "instance")
 # Below which pictures land, and the lake lies, in their buckets.
 PREFIX = "in"
 _ROOT = f"s3://{LAKE}/lake"
+_PACKAGE = "packages/one"
 _TREE = Path(__file__).parents[2]
 _VERGER = [sys.executable, "-m", "bootstrap.entry"]
 _PATIENCE = 150.0
@@ -92,7 +96,7 @@ class Day:
     def run(self, role: str, *words: str) -> Done:
         """Run a command of Verger on the lake, in a role, to its end."""
         command = [*_VERGER, *words, "--lake", _ROOT]
-        own = self._environment(self._roles[role])
+        own = self._environment(role)
         return subprocess.run(
             command, env=own, cwd=self._folder, capture_output=True, text=True, timeout=_PATIENCE, check=False
         )
@@ -105,18 +109,21 @@ class Day:
     def _deploy(self, compiled: Compiled) -> None:
         """Put a backbone into a lake that is yet to be made, and a package, large enough to be put in parts."""
         with pytest.MonkeyPatch.context() as patched:
-            for name, value in self._environment(self._roles["submitter"]).items():
+            for name, value in self._environment("submitter").items():
                 patched.setenv(name, value)
             save(compiled, LakePaths(ObjectPath(_ROOT)).backbones)
-        package = self._folder / "environment.tar.gz"
-        package.write_bytes(bytes(9 << 20))
-        self._s3("submitter").upload_file(str(package), LAKE, "packages/one/environment.tar.gz")
-        self._s3("submitter").get_object(Bucket=LAKE, Key="packages/one/environment.tar.gz")
+        packages = self._folder / "packages"
+        packages.mkdir()
+        (packages / "large.bin").write_bytes(os.urandom(9 << 20))
+        for name in (ARCHIVE, DRIVER):
+            pack(packages, self._folder / name)
+            self._s3("submitter").upload_file(str(self._folder / name), LAKE, f"{_PACKAGE}/{name}")
+        self._s3("submitter").get_object(Bucket=LAKE, Key=f"{_PACKAGE}/{ARCHIVE}")
 
     def _as_emr_does(self, role: str) -> None:
         s3 = self._s3(role)
-        s3.list_objects_v2(Bucket=LAKE, Prefix="packages/one/")
-        s3.get_object(Bucket=LAKE, Key="packages/one/environment.tar.gz")
+        s3.list_objects_v2(Bucket=LAKE, Prefix=f"{_PACKAGE}/")
+        s3.get_object(Bucket=LAKE, Key=f"{_PACKAGE}/{ARCHIVE}")
         s3.put_object(Bucket=LAKE, Key=f"logs/applications/a/jobs/{role}/stderr.gz", Body=b"")
 
     def _land(self) -> list[str]:
@@ -133,7 +140,7 @@ class Day:
         queue = self._account.client("sqs").get_queue_url(QueueName=QUEUE)["QueueUrl"]
         words = ["stream", "--landing", f"s3://{LANDING}/{PREFIX}", "--discover", "notifications", "--queue", queue]
         words += ["--backbone", TINY, "--vacuum-days", "0", "--poll", "1", "--lake", _ROOT]
-        log, environment = self._folder / "stream.log", self._environment(self._roles["stream"])
+        log, environment = self._folder / "stream.log", self._environment("stream")
         self._stream = Process([*_VERGER, *words], self._folder, environment, log)
         self._stream.until(lambda: f'"pictures": {_PICTURES}' in log.read_text(), _PATIENCE)
 
@@ -174,5 +181,8 @@ class Day:
     def _s3(self, role: str) -> Any:
         return self._account.client("s3", self._roles[role])
 
-    def _environment(self, credentials: Credentials) -> dict[str, str]:
-        return self._account.environment(credentials) | {"PYTHONPATH": str(_TREE), "TMPDIR": os.fspath(self._folder)}
+    def _environment(self, role: str) -> dict[str, str]:
+        told = {"PYTHONPATH": str(_TREE), "TMPDIR": os.fspath(self._folder)}
+        if role in ("stream", "refit"):
+            told[driver_packages.VARIABLE] = f"s3://{LAKE}/{_PACKAGE}/{DRIVER}"
+        return self._account.environment(self._roles[role]) | told

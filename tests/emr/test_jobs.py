@@ -15,6 +15,7 @@ USUAL = (
     "--conf spark.emr-serverless.driverEnv.PYSPARK_DRIVER_PYTHON=./environment/bin/python "
     "--conf spark.emr-serverless.driverEnv.PYSPARK_PYTHON=./environment/bin/python "
     "--conf spark.executorEnv.PYSPARK_PYTHON=./environment/bin/python "
+    f"--conf spark.emr-serverless.driverEnv.VERGER_DRIVER_PACKAGES={PACKAGE}/driver.tar.gz "
     f"--conf spark.jars={JARS} "
     "--conf spark.driver.cores=4 --conf spark.driver.memory=6g --conf spark.driver.memoryOverhead=8g "
     "--conf spark.executor.cores=4 --conf spark.executor.memory=4g --conf spark.executor.memoryOverhead=8g "
@@ -54,6 +55,7 @@ def test_a_job_of_a_cluster_as_a_whole() -> None:
         "--conf", "spark.yarn.appMasterEnv.PYSPARK_DRIVER_PYTHON=./environment/bin/python",
         "--conf", "spark.yarn.appMasterEnv.PYSPARK_PYTHON=./environment/bin/python",
         "--conf", "spark.executorEnv.PYSPARK_PYTHON=./environment/bin/python",
+        "--conf", f"spark.yarn.appMasterEnv.VERGER_DRIVER_PACKAGES={PACKAGE}/driver.tar.gz",
         "--conf", f"spark.jars={JARS}",
         "--conf", "spark.driver.cores=4", "--conf", "spark.driver.memory=6g",
         "--conf", "spark.driver.memoryOverhead=8g",

@@ -10,7 +10,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from bootstrap.emr.packing import package, trimming
+from bootstrap.emr.packing import package, sharing, trimming
 from bootstrap.emr.packing.upload import upload
 from conf.errors import PlatformError, StorageError, UsageError
 from tests.storage.cloud import Cloud
@@ -51,6 +51,24 @@ def _asked_by(name: str) -> set[str]:
         return set()
     needed = [each for each in wanted if each.marker is None or each.marker.evaluate({"extra": ""})]
     return {canonicalize_name(each.name) for each in needed}
+
+
+def test_a_worker_has_all_that_its_packages_ask_for() -> None:
+    """Without the driver's own, which are of the lock file, and each of which says rightly who asks for it."""
+    names = {name for name, _ in _lock(_LOCK)}
+    own = set(sharing.DRIVERS_OWN)
+    assert own <= names
+    assert {f"{each} of {name}" for name in names - own for each in _asked_by(name) if each in own} == set()
+    asking = {each: why.removesuffix(" asks for it") for each, why in sharing.DRIVERS_OWN.items() if "asks" in why}
+    assert {each for each, by in asking.items() if each not in _asked_by(by)} == set()
+
+
+def test_no_worker_may_load_what_is_the_drivers_own() -> None:
+    """The contract of the imports names each that anything of ours asks for."""
+    project = tomllib.loads((_ROOT / "pyproject.toml").read_text("utf-8"))
+    contracts = project["tool"]["importlinter"]["contracts"]
+    (forbidden,) = (set(each["forbidden_modules"]) for each in contracts if "sharing.py" in each["name"])
+    assert forbidden >= {each for each, why in sharing.DRIVERS_OWN.items() if "asks" not in why}
 
 
 def test_what_is_packed_are_the_dependencies_of_the_project() -> None:
@@ -105,10 +123,30 @@ def test_what_is_not_there_to_be_left_out_is_told(tmp_path: Path) -> None:
         trimming.trim(tmp_path)
 
 
+def test_what_is_not_there_to_be_the_drivers_is_told(tmp_path: Path) -> None:
+    """Under another name it would come to every machine."""
+    owners = {name: name for name in sharing.DRIVERS_OWN if name != "scipy"}
+    with pytest.raises(LookupError, match="scipy"):
+        sharing.part(tmp_path, tmp_path / "driver", owners)
+
+
+def test_what_is_the_drivers_moves_whole(tmp_path: Path) -> None:
+    """A package's libraries and its metadata go with it, under whatever spelling of its name."""
+    owners = {name.replace("-", "_"): name for name in sharing.DRIVERS_OWN} | {
+        "scipy.libs": "SciPy", "arro3": "arro3_core", "numpy": "numpy",
+    }  # fmt: skip
+    site, driver = tmp_path / "site", tmp_path / "driver"
+    for name in (*owners, "ours"):
+        (site / name).mkdir(parents=True)
+    sharing.part(site, driver, owners)
+    assert {each.name for each in site.iterdir()} == {"numpy", "ours"}
+    assert {each.name for each in driver.iterdir()} == owners.keys() - {"numpy"}
+
+
 def _made(folder: Path) -> Path:
     home = folder / "verger-0.1.0-arm64-0123456789ab"
     home.mkdir()
-    for name in (package.ARCHIVE, package.ENTRY, package.MANIFEST):
+    for name in package.FILES:
         (home / name).write_bytes(name.encode())
     return home
 
@@ -118,7 +156,9 @@ def test_an_upload_gives_the_uri_that_jobs_name_and_is_not_repeated(tmp_path: Pa
     bucket, home = aws.bucket("packages"), _made(tmp_path)
     assert upload(home, f"s3://{bucket}/some/packages/") == f"s3://{bucket}/some/packages/{home.name}"
     listed = aws.client("s3").list_objects_v2(Bucket=bucket)["Contents"]
-    assert {each["Key"].rpartition("/")[2] for each in listed} == {"environment.tar.gz", "entry.py", "manifest.json"}
+    assert {each["Key"].rpartition("/")[2] for each in listed} == {
+        "environment.tar.gz", "driver.tar.gz", "entry.py", "manifest.json",
+    }  # fmt: skip
     told: list[str] = []
     upload(home, f"s3://{bucket}/some/packages", lambda text, done=0, total=0: told.append(text))
     assert told == []

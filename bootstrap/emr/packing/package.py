@@ -1,10 +1,13 @@
 """What a cluster runs: an environment of Python with Verger in it, packed, and the entry that spark-submit starts.
 
+The driver's own packages lie in an archive of their own, which the entry fetches: no worker has to.
+
 It can be made on any machine with a network, for either processor: wheels are chosen for Amazon Linux 2023 and Python
 3.11 (glibc 2.34), and only those whose hashes `environment.txt` names. Spark, Delta and Python itself are the
 platform's; TensorFlow stays out, as a compiled backbone travels in the lake.
 """
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -17,7 +20,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 import bootstrap
-from bootstrap.emr.packing import trimming
+from bootstrap.emr.packing import sharing, trimming
 from bootstrap.emr.packing.archive import pack
 from conf.errors import PlatformError, UsageError
 from conf.saying import Say, silent
@@ -26,7 +29,8 @@ from conf.saying import Say, silent
 ARCHITECTURES = {"x86_64": "x86_64", "arm64": "aarch64"}
 # Where EMR 8.x has its Python 3.11.
 PYTHON = "/usr/bin/python3.11"
-ARCHIVE, ENTRY, MANIFEST = "environment.tar.gz", "entry.py", "manifest.json"
+ARCHIVE, DRIVER, ENTRY, MANIFEST = "environment.tar.gz", "driver.tar.gz", "entry.py", "manifest.json"
+FILES = (ARCHIVE, DRIVER, ENTRY, MANIFEST)
 _SITE = Path("lib/python3.11/site-packages")
 _LOCK = Path(__file__).with_name("environment.txt")
 
@@ -38,6 +42,23 @@ class Content:
     name: str
     version: str
     bytes: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of the two archives of a package.
+
+    Attributes
+    ----------
+    packed, unpacked : int
+        Bytes of the archive, and of all files in it.
+    contents : tuple of Content
+        Largest first.
+    """
+
+    packed: int
+    unpacked: int
+    contents: tuple[Content, ...]
 
 
 @dataclass(frozen=True)
@@ -54,19 +75,18 @@ class Package:
         x86_64 or arm64.
     python : str
         The interpreter that the environment is a virtual environment of, a path of the platform's.
-    packed, unpacked : int
-        Bytes of the archive, and of all files in it.
-    contents : tuple of Content
-        Largest first.
+    environment : Part
+        What every machine of a job unpacks.
+    driver : Part
+        What its driver unpacks besides.
     """
 
     id: str
     version: str
     architecture: str
     python: str
-    packed: int
-    unpacked: int
-    contents: tuple[Content, ...]
+    environment: Part
+    driver: Part
 
 
 def make(
@@ -102,29 +122,29 @@ def make(
     if not (source / "pyproject.toml").is_file():
         raise UsageError(f"a package is made from a checkout of Verger, and {source} is none: run it there")
     with tempfile.TemporaryDirectory(prefix="verger-package-") as scratch:
-        environment = Path(scratch) / "environment"
+        home, driver = Path(scratch) / "environment", Path(scratch) / "driver"
+        site = home / _SITE
         say(f"installing the packages for {architecture}")
-        _install(environment / _SITE, architecture, ["--require-hashes", "-r", str(_LOCK)], scratch)
+        _install(site, architecture, ["--require-hashes", "-r", str(_LOCK)], scratch)
         say("building Verger")
-        _install(environment / _SITE, architecture, [str(_wheel(source, Path(scratch)))], scratch)
+        _install(site, architecture, [str(_wheel(source, Path(scratch)))], scratch)
         say("leaving out what is never loaded")
-        owners = _owners(environment / _SITE)
-        _trim(environment / _SITE)
-        _interpreter(environment, python)
+        owners = _owners(site)
+        _trim(site, driver, owners)
+        _interpreter(home, python)
         say("packing")
-        archive = Path(scratch) / ARCHIVE
-        digest = pack(environment, archive)
+        parts, digests = zip(*(_packed(*each, owners) for each in ((home, site), (driver, driver))), strict=True)
         version = _version(source)
-        package = Package(
-            id=f"verger-{version}-{architecture}-{digest[:12]}",
-            version=version,
-            architecture=architecture,
-            python=python,
-            packed=archive.stat().st_size,
-            unpacked=trimming.bytes_of(environment),
-            contents=_contents(environment / _SITE, owners),
-        )
-        return package, _put(package, archive, out)
+        digest = hashlib.sha256("".join(digests).encode()).hexdigest()
+        package = Package(f"verger-{version}-{architecture}-{digest[:12]}", version, architecture, python, *parts)
+        return package, _put(package, Path(scratch), out)
+
+
+def _packed(folder: Path, site: Path, owners: Mapping[str, tuple[str, str]]) -> tuple[Part, str]:
+    """Pack a folder beside it, and return what it is with the sha256 of its tar."""
+    archive = folder.with_name(f"{folder.name}.tar.gz")
+    digest = pack(folder, archive)
+    return Part(archive.stat().st_size, trimming.bytes_of(folder), _contents(site, owners)), digest
 
 
 def _install(site: Path, architecture: str, what: Sequence[str], scratch: str) -> None:
@@ -149,12 +169,14 @@ def _run(tool: str, arguments: Sequence[str], folder: str) -> None:
     raise PlatformError(f"packing failed in {tool}: {' '.join(lines)[:500] or 'it said nothing'}")
 
 
-def _trim(site: Path) -> None:
+def _trim(site: Path, driver: Path, owners: Mapping[str, tuple[str, str]]) -> None:
     try:
         trimming.trim(site)
+        sharing.part(site, driver, {top: name for top, (name, _) in owners.items()})
     except LookupError as error:
         raise PlatformError(
-            f"what a package leaves out is not there any more: {error.args[0]}: see bootstrap/emr/packing/trimming.py"
+            f"what a package leaves out or gives to the driver is not there any more: {error.args[0]}: see "
+            "bootstrap/emr/packing/trimming.py and sharing.py"
         ) from error
 
 
@@ -190,11 +212,12 @@ def _version(source: Path) -> str:
     return str(tomllib.loads((source / "pyproject.toml").read_text("utf-8"))["project"]["version"])
 
 
-def _put(package: Package, archive: Path, out: Path) -> Path:
+def _put(package: Package, scratch: Path, out: Path) -> Path:
     folder = out / package.id
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.move(archive, folder / ARCHIVE)
+        for name in (ARCHIVE, DRIVER):
+            shutil.move(scratch / name, folder / name)
         shutil.copyfile(Path(bootstrap.__file__).with_name("entry.py"), folder / ENTRY)
         (folder / MANIFEST).write_text(json.dumps(asdict(package), indent=2) + "\n", "utf-8")
     except OSError as error:

@@ -21,6 +21,11 @@ LEFT_OUT = {
     "numpy/distutils": "building extensions",
     "PIL/_avif*": "the decoder's rule knows no AVIF",
     "pillow.libs/libavif*": "as that",
+    "PIL/_imagingft*": "fonts: nothing is written on a picture",
+    "pillow.libs/libfreetype*": "as that",
+    "pillow.libs/libharfbuzz*": "as that",
+    "pillow.libs/libbrotli*": "as that",
+    "pillow.libs/libpng*": "as that; Pillow reads PNG itself",
     "boto3/examples": "documentation",
 }
 # Of these folders only the named subfolders stay, and files.

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bootstrap.emr.packing.package import ARCHIVE, ENTRY, MANIFEST
+from bootstrap.emr.packing.package import FILES, MANIFEST
 from conf import access
 from conf.errors import StorageError, UsageError, first_line
 from conf.saying import Say, silent
@@ -43,7 +43,7 @@ def upload(folder: Path, to: str, say: Say = silent) -> str:
     s3 = access.client("s3")
     try:
         if not s3.list_objects_v2(Bucket=bucket, Prefix=f"{home}/{MANIFEST}", MaxKeys=1).get("KeyCount"):
-            for name in (ARCHIVE, ENTRY, MANIFEST):
+            for name in FILES:
                 say(f"uploading {name}")
                 s3.upload_file(str(folder / name), bucket, f"{home}/{name}")
     except (ClientError, S3UploadFailedError) as error:
