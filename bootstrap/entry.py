@@ -6,6 +6,7 @@ Where a job's driver has packages of its own, it fetches them first.
 import importlib
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 _PACKAGES = ("bootstrap", "conf", "streaming", "batch")
@@ -19,9 +20,7 @@ def main() -> None:
         sys.exit(1)
     try:
         _add_driver_packages()
-        from bootstrap.cli import main as run
-
-        run()
+        _command_line()()
     except SystemExit as end:
         _leave(end.code)
     except KeyboardInterrupt:
@@ -45,6 +44,19 @@ def _add_driver_packages() -> None:
     except VergerError as error:
         print(f"verger: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+
+
+def _command_line() -> Callable[[], None]:
+    try:
+        from bootstrap.cli import main as run
+    except ModuleNotFoundError as error:
+        print(
+            f"verger: {error.name} is not installed here; the driver of a job has it from its package's driver.tar.gz: "
+            "say in VERGER_DRIVER_PACKAGES where that lies",
+            file=sys.stderr,
+        )
+        sys.exit(1)
+    return run
 
 
 def _leave(code: str | int | None) -> None:

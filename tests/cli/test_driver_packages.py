@@ -100,6 +100,18 @@ def test_a_missing_archive_ends_the_command_with_one_line(aws: Cloud) -> None:
     assert done.stderr.count("\n") == 1
 
 
+def test_a_driver_that_was_not_told_of_them_says_what_is_missing() -> None:
+    """In one line, with the mend."""
+    begin = "import sys; sys.modules['typer'] = None; from bootstrap.entry import main; main()"
+    tree = Path(driver_packages.__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", begin], cwd=tree, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "verger: typer is not installed here; the driver of a job has it from its package's driver.tar.gz: "
+        "say in VERGER_DRIVER_PACKAGES where that lies\n"
+    )
+
+
 def test_no_room_to_unpack_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody may write into /proc."""
     place = tmp_path / "driver.tar.gz"
