@@ -22,7 +22,7 @@ from batch.plan import Plan
 from batch.rows.parts import BATCH_BYTES, Part, dealt, pieces, read
 from batch.tasks import partials, products
 from batch.tasks.distribution import Distribution, Here, Told, nobody
-from batch.tasks.partials import PARTIAL, combined, partial_of, read_partial
+from batch.tasks.partials import PARTIAL, combined, partial_of_parts, read_partial
 from conf.errors import LakeError
 from conf.saying import Say
 
@@ -174,7 +174,7 @@ def _summed(
     shares = dealt(parts, pieces(parts, distribution.tasks))
     if not shares:
         return Moments.empty(width, full), LabelMeans.empty(width), 0
-    work = functools.partial(partial_of, width=width, full=full, kept=kept)
+    work = functools.partial(partial_of_parts, width=width, full=full, kept=kept)
     return read_partial(distribution.combined(work, combined, shares, PARTIAL, told))
 
 

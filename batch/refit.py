@@ -80,7 +80,8 @@ def run(settings: Settings, say: Say = silent, sessions: Sessions = session) -> 
     say
         Called with a sentence before each step that takes seconds, and again as it gets on.
     sessions
-        Makes the Spark session, as `conf.session.session` does; it is asked for one only where there is work.
+        Makes the Spark session, as `conf.session.session` does; asked for one at once on a cluster, elsewhere only
+        where there is work.
 
     Raises
     ------
@@ -94,15 +95,19 @@ def run(settings: Settings, say: Say = silent, sessions: Sessions = session) -> 
     extra = {"spark.sql.execution.arrow.maxRecordsPerBatch": "1"} | parse_spark_conf(settings.spark_conf)
     check_java()
     with lease.hold(lake.lease(LEG), seconds=settings.lease, say=say) as held, ExitStack() as stack:
-        for table in (MODELS, COMPONENTS):
-            ensure(table, lake.table(table))
-            upkeep.configure(lake.table(table), {**table.properties, **upkeep.remembering(settings.vacuum_days)})
 
         @functools.cache
         def distribute() -> Distribution:
             say("starting Spark")
             spark = sessions("verger refit", cores=settings.cores, extra=extra, lake=str(lake.root))
             return OnSpark(stack.enter_context(spark), access.settled(str(lake.root)))
+
+        if on_cluster():
+            # First: YARN gives a driver up that has no session after some minutes, and a plan may take longer.
+            distribute()
+        for table in (MODELS, COMPONENTS):
+            ensure(table, lake.table(table))
+            upkeep.configure(lake.table(table), {**table.properties, **upkeep.remembering(settings.vacuum_days)})
 
         def step(text: str, done: float = 0, total: float = 0) -> None:
             # Between steps only: what is told within one may come from another thread.

@@ -4,21 +4,26 @@ They are half of what Verger needs, delta-rs above all. A platform unpacks `spar
 this archive the driver alone unpacks, from wherever `VARIABLE` says that it lies.
 """
 
+import gzip
 import hashlib
 import os
 import shutil
 import sys
 import tarfile
+import tempfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from conf import access
 from conf.access import Access
-from conf.errors import StorageError, first_line
-from conf.uris import Place, located
+from conf.errors import StorageError, UsageError, first_line
+from conf.settings import resolve
+from conf.uris import FILE_SCHEME, Place, located, path_of
 
 # Of the driver's environment.
 VARIABLE = "VERGER_DRIVER_PACKAGES"
+_BLOCK = 1 << 20
 
 
 def use(place: str, arguments: Sequence[str]) -> None:
@@ -32,49 +37,75 @@ def use(place: str, arguments: Sequence[str]) -> None:
     place
         URI of an object, or path, of a `.tar.gz` of packages; or the path of a folder that one was unpacked into.
     arguments
-        Of the command line, which tell the way to S3: `--s3-endpoint`, `--s3-region`.
+        Of the command line; the way to S3 is what these, the environment and `verger.toml` say.
 
     Raises
     ------
+    UsageError
+        It is no such place, the way to S3 is not said rightly, or nobody has said whose credentials to use.
     StorageError
         The archive cannot be read, is none, or finds no room.
-    UsageError
-        Nobody has said whose credentials to use.
     """
-    access.use(Access(_told(arguments, "--s3-endpoint"), _told(arguments, "--s3-region")))
-    archive = located(place)
+    archive = _located(place)
+    told = {"s3_endpoint": _told(arguments, "--s3-endpoint"), "s3_region": _told(arguments, "--s3-region")}
+    settings = resolve(told, os.environ).settings
+    access.use(Access(settings.s3_endpoint, settings.s3_region))
     folder = archive if isinstance(archive, Path) and archive.is_dir() else _unpacked(archive)
     sys.path.append(str(folder))
 
 
-def _told(arguments: Sequence[str], flag: str) -> str:
+def _located(place: str) -> Place:
+    if place.startswith(FILE_SCHEME):
+        return path_of(place)
+    if "://" in place and not access.scheme_of(place):
+        raise UsageError(f"{VARIABLE} names neither a path nor an object: say s3://BUCKET/KEY")
+    found = located(place)
+    return found.absolute() if isinstance(found, Path) else found
+
+
+def _told(arguments: Sequence[str], flag: str) -> str | None:
     for number, word in enumerate(arguments):
         name, given, value = word.partition("=")
         if name == flag:
-            return value if given else next(iter(arguments[number + 1 :]), "")
-    return ""
+            return value if given else next(iter(arguments[number + 1 :]), None)
+    return None
 
 
 def _unpacked(archive: Place) -> Path:
-    here = Path.cwd()
     try:
         found = archive.stat()
-        identity = f"{archive} {found.st_size} {getattr(found, 'e_tag', '') or found.st_mtime}"
-        folder = here / f"driver-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
-        if not folder.is_dir():
+    except OSError as error:
+        raise StorageError(f"the driver's packages cannot be fetched: {first_line(error)}") from error
+    identity = f"{archive} {found.st_size} {getattr(found, 'e_tag', '') or found.st_mtime}"
+    folder = Path.cwd() / f"driver-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
+    if not folder.is_dir():
+        try:
             _unpack(archive, folder)
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise StorageError(
-            f"the driver's packages at {archive} cannot be unpacked into {here}: {first_line(error)}"
-        ) from error
+        except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
+            raise StorageError(
+                f"the driver's packages at {archive} cannot be unpacked into {folder.parent}: {first_line(error)}"
+            ) from error
     return folder
 
 
 def _unpack(archive: Place, folder: Path) -> None:
-    begun = folder.with_name(f"{folder.name}.{os.getpid()}")
+    begun = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
     try:
-        with archive.open("rb") as file, tarfile.open(fileobj=file, mode="r|gz") as tar:
-            tar.extractall(begun, filter="data")
-        begun.rename(folder)
+        with archive.open("rb") as file, gzip.open(file) as plain:
+            with tarfile.open(fileobj=plain, mode="r|") as tar:
+                tar.extractall(begun, filter="data")
+            # What was cut off at the end of a member looks whole: the checksum comes last.
+            while plain.read(_BLOCK):
+                pass
+        _put(begun, folder)
     finally:
         shutil.rmtree(begun, ignore_errors=True)
+
+
+def _put(begun: Path, folder: Path) -> None:
+    try:
+        begun.rename(folder)
+    except OSError:
+        # Another driver of this folder was first.
+        if not folder.is_dir():
+            raise

@@ -19,8 +19,7 @@ def main() -> None:
         print(f"verger: {clash}", file=sys.stderr)
         sys.exit(1)
     try:
-        _add_driver_packages()
-        _command_line()()
+        _command_line(told=_add_driver_packages())()
     except SystemExit as end:
         _leave(end.code)
     except KeyboardInterrupt:
@@ -28,28 +27,35 @@ def main() -> None:
         _leave(130)
 
 
-def _add_driver_packages() -> None:
+def _add_driver_packages() -> bool:
     """Fetch what a job's driver has and its workers have not, where the environment says that there is such.
 
     Its variable is taken away: it is no setting, and the commands would refuse it.
     """
     from bootstrap import driver_packages
     from conf.errors import VergerError
+    from conf.printable import printable
+    from conf.redaction import redacted
 
     place = os.environ.pop(driver_packages.VARIABLE, "")
     if not place:
-        return
+        return False
     try:
         driver_packages.use(place, sys.argv[1:])
     except VergerError as error:
-        print(f"verger: {error}", file=sys.stderr)
+        print(f"verger: {printable(redacted(str(error)))}", file=sys.stderr)
         sys.exit(error.exit_code)
+    return True
 
 
-def _command_line() -> Callable[[], None]:
+def _command_line(told: bool) -> Callable[[], None]:
+    from bootstrap.emr.packing.sharing import DRIVERS_OWN
+
     try:
         from bootstrap.cli import main as run
     except ModuleNotFoundError as error:
+        if told or error.name not in DRIVERS_OWN:
+            raise
         print(
             f"verger: {error.name} is not installed here; the driver of a job has it from its package's driver.tar.gz: "
             "say in VERGER_DRIVER_PACKAGES where that lies",

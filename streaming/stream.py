@@ -1,9 +1,12 @@
 """The streaming leg: discovery fills `arrivals`, one query for each featurizer turns them into `features`."""
 
+from __future__ import annotations
+
+import functools
 import os
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from threading import Event
 from typing import TYPE_CHECKING
 
@@ -79,7 +82,8 @@ def run(
     say
         Called with a sentence before each step that takes seconds.
     sessions
-        Makes the Spark session, as `conf.session.session` does.
+        Makes the Spark session, as `conf.session.session` does; asked for one at once on a cluster, elsewhere only
+        where something has landed.
 
     Returns
     -------
@@ -105,15 +109,22 @@ def run(
         if not on_cluster():
             _check_memory(settings, featurizers)
         leg = _Leg(settings, landing, lake, held, featurizers, stop, report, say)
-        with leg.books.kept(held.check):
+        with leg.books.kept(held.check), ExitStack() as stack:
+
+            @functools.cache
+            def started() -> SparkSession:
+                say("starting Spark")
+                slots = sizing.slots(_cores(settings), len(featurizers))
+                return stack.enter_context(sessions("verger stream", cores=slots, extra=extra, lake=str(lake.root)))
+
+            if on_cluster():
+                # First: YARN gives a driver up that has no session after some minutes, and a listing may take longer.
+                started()
             leg.chores.take_requests()
             leg.patiently(leg.discover)
             drained = settings.once and leg.settle_and_drained()
             if not drained and not stop.is_set():
-                say("starting Spark")
-                slots = sizing.slots(_cores(settings), len(featurizers))
-                with sessions("verger stream", cores=slots, extra=extra, lake=str(lake.root)) as spark:
-                    leg.stream(spark)
+                leg.stream(started())
         return leg.totals
 
 
@@ -232,7 +243,7 @@ class _Leg:
             if self._stop.wait(backoff.next()):
                 return
 
-    def stream(self, spark: "SparkSession") -> None:
+    def stream(self, spark: SparkSession) -> None:
         """Run the queries, and everything else beside them, until the end."""
         if on_cluster():
             self._cores = spark.sparkContext.defaultParallelism
@@ -294,7 +305,7 @@ class _Leg:
             tries_once=_TRIES_ONCE[self._remote],
         )
 
-    def _pipeline(self, spark: "SparkSession", featurizer: Featurizer) -> Pipeline:
+    def _pipeline(self, spark: SparkSession, featurizer: Featurizer) -> Pipeline:
         settings = self._settings
         work = Work(
             backbone=featurizer.manifest.backbone,

@@ -1,4 +1,4 @@
-"""What workers do for a refit: rows of features to one partial result, many partial results to one.
+"""What workers do for a refit: parts of files, or rows of features, to one partial result, and many of these to one.
 
 Generators of record batches, for Spark's `mapInArrow` and for one process alike.
 """
@@ -15,7 +15,6 @@ from batch.algebra.vectors import vectors
 from batch.rows.parts import Part, read_all
 
 PARTIAL = pa.schema([("moments", pa.binary()), ("labels", pa.binary()), ("unusable", pa.int64())])
-PARTIAL_DDL = "moments binary, labels binary, unusable bigint"
 
 _BATCH_BYTES = 16 << 20
 # Whatever the width: buffers of the BLAS, strips, rows that are gathered, names.
@@ -49,7 +48,7 @@ def partial(
     yield _row(moments, labels, unusable)
 
 
-def partial_of(parts: Iterable[Part], width: int, full: bool, kept: frozenset[Name]) -> Iterator[pa.RecordBatch]:
+def partial_of_parts(parts: Iterable[Part], width: int, full: bool, kept: frozenset[Name]) -> Iterator[pa.RecordBatch]:
     """Sum up the rows of parts of files: `partial` of what is read."""
     return partial(read_all(parts, ("label", "features")), width, full, kept)
 

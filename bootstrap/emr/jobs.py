@@ -206,6 +206,9 @@ def _on_yarn(spark: Mapping[str, str], retries: int) -> dict[str, str]:
     YARN counts attempts up to `yarn.resourcemanager.am.max-attempts` of the cluster, which its template raises.
     """
     return {
+        # Until there is a session: before that the driver fetches its packages, and waits for the lease of one that was
+        # killed. YARN itself gives up after ten minutes.
+        "spark.yarn.am.waitTime": "540s",
         "spark.yarn.maxAppAttempts": str(retries),
         "spark.yarn.am.attemptFailuresValidityInterval": "1h",
         "spark.executor.maxNumFailures": str(_LOST_EXECUTORS * int(spark["spark.executor.instances"])),

@@ -1,19 +1,22 @@
 """What a job's driver has besides: fetched once, put on the path, and told in one line where it cannot be."""
 
+import gzip
 import io
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from bootstrap import driver_packages
 from conf import access
 from conf.access import Access
-from conf.errors import StorageError
+from conf.errors import StorageError, UsageError
 from tests.storage.cloud import Cloud
 
 
@@ -27,14 +30,35 @@ def _restored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def archive(files: Mapping[str, bytes]) -> bytes:
-    """Return a .tar.gz of these files."""
+    """Return a .tar.gz of these files: the same bytes at any time."""
     target = io.BytesIO()
-    with tarfile.open(fileobj=target, mode="w:gz") as tar:
+    with gzip.GzipFile("", "wb", mtime=0, fileobj=target) as plain, tarfile.open(fileobj=plain, mode="w|") as tar:
         for name, body in files.items():
             entry = tarfile.TarInfo(name)
             entry.size = len(body)
             tar.addfile(entry, io.BytesIO(body))
     return target.getvalue()
+
+
+def flipped(body: bytes, place: int) -> bytes:
+    """Return the same with one bit changed."""
+    return body[:place] + bytes([body[place] ^ 1]) + body[place + 1 :]
+
+
+NOISE = Random(4).randbytes(1 << 16)
+WHOLE = archive({"a": NOISE, "b": NOISE[::-1]})
+# A tar that ends where its second member would begin.
+HALF = gzip.compress(gzip.decompress(archive({"a": NOISE}))[: 512 + len(NOISE)], mtime=0)
+DAMAGED = {
+    "empty": b"",
+    "no archive": b"no archive",
+    "only its first bytes": WHOLE[:3],
+    "cut within a file": WHOLE[: len(WHOLE) // 4],
+    "cut between files": HALF[:-8] + b"cut off!",
+    "cut at its end": WHOLE[:-4],
+    "a bit of it": flipped(WHOLE, len(WHOLE) // 2),
+    "out of its folder": archive({"../out": b"out"}),
+}
 
 
 def test_an_object_is_unpacked_once_and_imported(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,47 +93,90 @@ def test_an_unpacked_folder_is_taken_as_it_is(tmp_path: Path) -> None:
     assert list(Path.cwd().iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    "body", [b"", b"no archive", archive({"a": os.urandom(1 << 16)})[:-20000], archive({"../out": b"out"})]
-)
-def test_a_damaged_archive_is_one_line_and_leaves_nothing(tmp_path: Path, body: bytes) -> None:
-    """Also one that names files outside of its folder."""
+@pytest.mark.parametrize("what", DAMAGED)
+def test_a_damaged_archive_is_one_line_and_leaves_nothing(tmp_path: Path, what: str) -> None:
+    """Also one that names files outside of its folder, and one that looks whole and has the wrong checksum."""
     place = tmp_path / "driver.tar.gz"
-    place.write_bytes(body)
+    place.write_bytes(DAMAGED[what])
     with pytest.raises(StorageError, match=r"the driver's packages at .*driver\.tar\.gz cannot be unpacked") as caught:
         driver_packages.use(str(place), [])
     assert "\n" not in str(caught.value)
     assert list(Path.cwd().iterdir()) == []
+    assert not (tmp_path / "out").exists()
 
 
-def test_a_missing_archive_ends_the_command_with_one_line(aws: Cloud) -> None:
-    """And the variable is no setting to be refused."""
-    bucket = aws.bucket("packages")
-    place = f"s3://{bucket}/driver.tar.gz"
-    told = {**os.environ, **aws.environment(), driver_packages.VARIABLE: place}
-    done = subprocess.run(
-        [sys.executable, "-m", "bootstrap.entry", "models"],
+def test_of_two_drivers_that_unpack_at_once_the_second_takes_what_the_first_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a stream and a refit that are started together in one folder."""
+    place = tmp_path / "driver.tar.gz"
+    place.write_bytes(WHOLE)
+    put = driver_packages._put
+
+    def late(begun: Path, folder: Path) -> None:
+        shutil.copytree(begun, folder)
+        put(begun, folder)
+
+    monkeypatch.setattr(driver_packages, "_put", late)
+    driver_packages.use(str(place), [])
+    assert [each.name for each in Path.cwd().iterdir()] == [Path(sys.path[-1]).name]
+    assert (Path(sys.path[-1]) / "a").read_bytes() == NOISE
+
+
+def test_a_place_that_is_neither_path_nor_object_is_refused_unprinted() -> None:
+    """It may hold a signature."""
+    with pytest.raises(UsageError) as caught:
+        driver_packages.use("https://example.org/driver.tar.gz?X-Amz-Signature=0123", [])
+    assert str(caught.value) == "VERGER_DRIVER_PACKAGES names neither a path nor an object: say s3://BUCKET/KEY"
+
+
+def test_the_way_to_s3_is_what_the_settings_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment and verger.toml hold, too; a flag goes before them."""
+    monkeypatch.setenv("VERGER_S3_REGION", "eu-west-1")
+    Path("verger.toml").write_text('s3_endpoint = "https://s3.example.org"\n')
+    driver_packages.use(tmp_path.as_uri(), ["status"])
+    assert access.current() == Access("https://s3.example.org", "eu-west-1")
+    driver_packages.use(str(tmp_path), ["status", "--s3-region", "eu-west-3"])
+    assert access.current().region == "eu-west-3"
+
+
+def _verger(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "bootstrap.entry", *words],
         cwd=Path(driver_packages.__file__).parents[1],
-        env=told,
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def test_the_variable_is_no_setting_to_be_refused(tmp_path: Path) -> None:
+    """Every other name that begins like a setting is."""
+    assert _verger("config", **{driver_packages.VARIABLE: str(tmp_path)}).returncode == 0
+    assert _verger("config", VERGER_DRIVER="x").returncode == 2
+
+
+def test_a_missing_archive_ends_the_command_with_one_line(aws: Cloud) -> None:
+    place = f"s3://{aws.bucket('packages')}/driver.tar.gz"
+    done = _verger("models", **aws.environment(), **{driver_packages.VARIABLE: place})
     assert done.returncode == 1
-    assert done.stderr.startswith(f"verger: the driver's packages at {place} cannot be unpacked into ")
-    assert done.stderr.count("\n") == 1
+    assert done.stderr == f"verger: the driver's packages cannot be fetched: {place} is not there\n"
 
 
-def test_a_driver_that_was_not_told_of_them_says_what_is_missing() -> None:
-    """In one line, with the mend."""
-    begin = "import sys; sys.modules['typer'] = None; from bootstrap.entry import main; main()"
+@pytest.mark.parametrize(("missing", "said"), [("typer", True), ("numpy", False)])
+def test_a_driver_that_was_not_told_of_them_says_what_is_missing(missing: str, said: bool) -> None:
+    """In one line, with the mend; of a package that is not the driver's own Python's own words are best."""
+    begin = f"import sys; sys.modules['{missing}'] = None; from bootstrap.entry import main; main()"
     tree = Path(driver_packages.__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", begin], cwd=tree, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr == (
+    hint = (
         "verger: typer is not installed here; the driver of a job has it from its package's driver.tar.gz: "
         "say in VERGER_DRIVER_PACKAGES where that lies\n"
     )
+    assert (done.stderr == hint) is said
+    assert missing in done.stderr
 
 
 def test_no_room_to_unpack_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

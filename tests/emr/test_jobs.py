@@ -48,6 +48,7 @@ def test_a_job_of_a_cluster_as_a_whole() -> None:
     assert jobs.submit_command(stream("cluster", retries=4)) == [
         "spark-submit", "--deploy-mode", "cluster", "--name", "verger stream",
         "--archives", f"{PACKAGE}/environment.tar.gz#environment",
+        "--conf", "spark.yarn.am.waitTime=540s",
         "--conf", "spark.yarn.maxAppAttempts=4",
         "--conf", "spark.yarn.am.attemptFailuresValidityInterval=1h",
         "--conf", "spark.executor.maxNumFailures=16",

@@ -127,7 +127,7 @@ def test_what_is_not_there_to_be_the_drivers_is_told(tmp_path: Path) -> None:
     """Under another name it would come to every machine."""
     owners = {name: name for name in sharing.DRIVERS_OWN if name != "scipy"}
     with pytest.raises(LookupError, match="scipy"):
-        sharing.part(tmp_path, tmp_path / "driver", owners)
+        sharing.split(tmp_path, tmp_path / "driver", owners)
 
 
 def test_what_is_the_drivers_moves_whole(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_what_is_the_drivers_moves_whole(tmp_path: Path) -> None:
     site, driver = tmp_path / "site", tmp_path / "driver"
     for name in (*owners, "ours"):
         (site / name).mkdir(parents=True)
-    sharing.part(site, driver, owners)
+    sharing.split(site, driver, owners)
     assert {each.name for each in site.iterdir()} == {"numpy", "ours"}
     assert {each.name for each in driver.iterdir()} == owners.keys() - {"numpy"}
 

@@ -79,6 +79,25 @@ def test_where_nothing_is_new_no_session_is_started(field: Field, sessions: Sess
     assert (field.version(MODELS), field.version(COMPONENTS)) == versions
 
 
+def test_on_a_cluster_the_session_comes_first(
+    field: Field, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """YARN gives up a driver without one, however long the plan takes; also where nothing turns out to be new."""
+    monkeypatch.setenv("PYSPARK_GATEWAY_PORT", "1")
+    asked: list[str] = []
+
+    def counted(name: str, **more: Any) -> Any:
+        asked.append(f"{name}, planned: {bool(planned)}")
+        return sessions(name, **more)
+
+    planned: list[str] = []
+    monkeypatch.setattr("conf.points.reach", planned.append)
+    assert refit.run(settings(field), sessions=counted).written
+    planned.clear()
+    assert not refit.run(settings(field), sessions=counted).written
+    assert asked == ["verger refit, planned: False"] * 2
+
+
 def test_a_second_refit_of_a_lake_is_refused(field: Field, sessions: Sessions) -> None:
     """With who holds it."""
     with lease.hold(field.paths.lease("refit")), pytest.raises(LakeError, match=r"another process writes this lake as"):

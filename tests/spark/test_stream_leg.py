@@ -54,6 +54,18 @@ def test_what_has_landed_is_featurized_once_and_a_second_run_starts_no_jvm(
     assert len(uris(verger.open(str(lake.root)).features())) == 30
 
 
+def test_on_a_cluster_the_session_comes_first(landing: Path, lake: LakePaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """YARN gives up a driver without one, however long the landing takes to list."""
+    monkeypatch.setenv("PYSPARK_GATEWAY_PORT", "1")
+
+    def none_to_be_had(name: str, **_: Any) -> AbstractContextManager[SparkSession]:
+        raise LakeError(f"{name}: {DeltaTable(lake.table(ARRIVALS)).version()}")
+
+    given = Settings(landing=str(landing), lake=str(lake.root), backbone=(TINY,), once=True, settle=0.0)
+    with pytest.raises(LakeError, match="verger stream: 0"):
+        stream.run(given, Event(), sessions=none_to_be_had)
+
+
 def test_features_equal_a_single_process_reference(
     run: Run, lake: LakePaths, photos: Path, embedded: Compiled, embedded_model: Path, tmp_path: Path
 ) -> None:

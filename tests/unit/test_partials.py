@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from batch.algebra.labels import LabelMeans
 from batch.algebra.moments import Moments
 from batch.algebra.vectors import lists
-from batch.tasks.partials import PARTIAL, PARTIAL_DDL, batch_rows, combined, partial, read_partial, task_bytes
+from batch.tasks.partials import PARTIAL, batch_rows, combined, partial, read_partial, task_bytes
 
 KEPT = frozenset(["apple", None])
 FEATURES = pa.list_(pa.float32())
@@ -92,12 +92,6 @@ def test_nothing_gives_a_row_and_combines_to_none() -> None:
     assert list(combined(iter([]))) == []
     with pytest.raises(ValueError, match="no partial result"):
         read_partial([])
-
-
-def test_the_schema_is_told_to_spark_alike() -> None:
-    """Both say the same columns in the same order."""
-    kinds = {pa.binary(): "binary", pa.int64(): "bigint"}
-    assert ", ".join(f"{field.name} {kinds[field.type]}" for field in PARTIAL) == PARTIAL_DDL
 
 
 def test_a_damaged_partial_result_is_noticed() -> None:

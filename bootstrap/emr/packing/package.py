@@ -45,7 +45,7 @@ class Content:
 
 
 @dataclass(frozen=True)
-class Part:
+class Archive:
     """One of the two archives of a package.
 
     Attributes
@@ -75,9 +75,9 @@ class Package:
         x86_64 or arm64.
     python : str
         The interpreter that the environment is a virtual environment of, a path of the platform's.
-    environment : Part
+    environment : Archive
         What every machine of a job unpacks.
-    driver : Part
+    driver : Archive
         What its driver unpacks besides.
     """
 
@@ -85,8 +85,8 @@ class Package:
     version: str
     architecture: str
     python: str
-    environment: Part
-    driver: Part
+    environment: Archive
+    driver: Archive
 
 
 def make(
@@ -130,21 +130,21 @@ def make(
         _install(site, architecture, [str(_wheel(source, Path(scratch)))], scratch)
         say("leaving out what is never loaded")
         owners = _owners(site)
-        _trim(site, driver, owners)
+        _trim_and_split(site, driver, owners)
         _interpreter(home, python)
         say("packing")
-        parts, digests = zip(*(_packed(*each, owners) for each in ((home, site), (driver, driver))), strict=True)
+        archives, digests = zip(*(_packed(*each, owners) for each in ((home, site), (driver, driver))), strict=True)
         version = _version(source)
         digest = hashlib.sha256("".join(digests).encode()).hexdigest()
-        package = Package(f"verger-{version}-{architecture}-{digest[:12]}", version, architecture, python, *parts)
+        package = Package(f"verger-{version}-{architecture}-{digest[:12]}", version, architecture, python, *archives)
         return package, _put(package, Path(scratch), out)
 
 
-def _packed(folder: Path, site: Path, owners: Mapping[str, tuple[str, str]]) -> tuple[Part, str]:
+def _packed(folder: Path, site: Path, owners: Mapping[str, tuple[str, str]]) -> tuple[Archive, str]:
     """Pack a folder beside it, and return what it is with the sha256 of its tar."""
     archive = folder.with_name(f"{folder.name}.tar.gz")
     digest = pack(folder, archive)
-    return Part(archive.stat().st_size, trimming.bytes_of(folder), _contents(site, owners)), digest
+    return Archive(archive.stat().st_size, trimming.bytes_of(folder), _contents(site, owners)), digest
 
 
 def _install(site: Path, architecture: str, what: Sequence[str], scratch: str) -> None:
@@ -169,10 +169,10 @@ def _run(tool: str, arguments: Sequence[str], folder: str) -> None:
     raise PlatformError(f"packing failed in {tool}: {' '.join(lines)[:500] or 'it said nothing'}")
 
 
-def _trim(site: Path, driver: Path, owners: Mapping[str, tuple[str, str]]) -> None:
+def _trim_and_split(site: Path, driver: Path, owners: Mapping[str, tuple[str, str]]) -> None:
     try:
         trimming.trim(site)
-        sharing.part(site, driver, {top: name for top, (name, _) in owners.items()})
+        sharing.split(site, driver, {top: name for top, (name, _) in owners.items()})
     except LookupError as error:
         raise PlatformError(
             f"what a package leaves out or gives to the driver is not there any more: {error.args[0]}: see "

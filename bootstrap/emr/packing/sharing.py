@@ -1,4 +1,4 @@
-"""Which packages of an environment every machine of a job needs, and which its driver alone: the larger half.
+"""Which packages of an environment every machine of a job needs, and which its driver alone: half of the bytes.
 
 A contract of the imports in pyproject.toml holds what workers load against these, a test what the packages ask for.
 """
@@ -33,7 +33,7 @@ def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def part(site: Path, driver: Path, owners: Mapping[str, str]) -> None:
+def split(site: Path, driver: Path, owners: Mapping[str, str]) -> None:
     """Move the driver's own packages out of a `site-packages` folder into another one.
 
     Parameters
