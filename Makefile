@@ -21,8 +21,9 @@ test: $(READY) ## run the test suite
 slow: $(READY) ## run the tests that take minutes and that CI runs: EMR's package on a real Spark cluster, a day in each role, faults
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow
 
-long: $(READY) ## run the long tests: further stories and networks (minutes)
+long: $(READY) ## run the long tests: further stories and networks, examples that nobody has seen before (minutes)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m long
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'hypothesis and not long' --hypothesis-profile search
 
 faults: $(READY) ## kill the program for MINUTES (60) by schedules drawn from SEED (1), and hold what is left against the rules
 	@$(BIN)/python -m tests.faults --minutes $(or $(MINUTES),60) --seed $(or $(SEED),1) --s3-every 6

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from bootstrap import orchard
 from conf import access
@@ -23,6 +24,13 @@ from tests.storage.proxy import FaultProxy
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+# A busy machine is slow at times, and a landing is not refused for an example that nobody has seen before: these are
+# looked for by `make long`.
+_PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("search", _PATIENT)
+settings.register_profile("suite", _PATIENT, derandomize=True)
+settings.load_profile("suite")
 
 # Fixtures of every suite.
 aws, cloud, proxied, proxy = fixtures.aws, fixtures.cloud, fixtures.proxied, fixtures.proxy

@@ -14,7 +14,7 @@ from bootstrap import orchard as drawing
 from conf.lake import LakePaths
 from conf.schemas import ARRIVALS, FEATURES
 from streaming.commands import inbox
-from tests.cli.test_command_line import VERGER, eventually, one_line
+from tests.cli.test_command_line import VERGER, eventually, one_line, told
 from tests.conftest import TINY
 from tests.unit.lakes import ONE, OTHER, Orchard, seconds
 
@@ -72,7 +72,7 @@ def facts(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
 def test_rejected_pictures_are_listed(ask: Ask, orchard: Orchard) -> None:
     """All of the featurizer that was streamed last, or by reason and prefix; a table, or one JSON object a line."""
     listed = ask("rejects", "list")
-    assert (listed.returncode, listed.stderr) == (0, "")
+    assert (listed.returncode, told(listed.stderr)) == (0, "")
     assert [line.split()[:2] for line in listed.stdout.splitlines()[1:]] == [["gone", GONE], ["truncated", CUT]]
     by_reason = ask("rejects", "list", "--reason", "gone", "--json")
     assert [json.loads(line)["uri"] for line in by_reason.stdout.splitlines()] == [GONE]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from batch.publication import published
-from tests.cli.test_command_line import VERGER, one_line
+from tests.cli.test_command_line import VERGER, one_line, told
 from tests.unit.fields import Field
 from tests.unit.lakes import ONE
 
@@ -182,7 +182,7 @@ def test_labels_of_ones_own_are_shown(ask: Ask, field: Field, tmp_path: Path) ->
     """In the view and beside similar pictures; how many have none is said beside the result, and errors in one line."""
     (tmp_path / "labels.csv").write_text("uri,label\nlanding/none.jpg,x\n/landing/pears/2.jpg,mine\n")
     shown = ask("view", "--rows", "0", "--json", "--labels", "labels.csv")
-    assert shown.stderr == "30 of 31 pictures have no label in labels.csv\n"
+    assert told(shown.stderr) == "30 of 31 pictures have no label in labels.csv\n"
     rows = [json.loads(line) for line in shown.stdout.splitlines()]
     assert {row["uri"]: row["label"] for row in rows if row["label"]} == {"file:///landing/pears/2.jpg": "mine"}
     found = ask("similar", "/landing/pears/1.jpg", "-k", "99", "--json", "--labels", "labels.csv")

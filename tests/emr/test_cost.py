@@ -129,7 +129,7 @@ def test_there_is_a_bill_for_each_design_platform_and_architecture() -> None:
         assert not [name for name in each.quantities if name.endswith(other)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(images=IMAGES, more=IMAGES, a_day=A_DAY, rate=RATES)
 def test_more_pictures_in_store_never_cost_less(images: float, more: float, a_day: float, rate: float) -> None:
     """Whatever the design and the machines."""
@@ -138,7 +138,7 @@ def test_more_pictures_in_store_never_cost_less(images: float, more: float, a_da
     assert all(one.total <= other.total * (1 + 1e-9) for one, other in zip(few, many, strict=True))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(images=IMAGES, a_day=A_DAY, more=A_DAY, rate=RATES)
 def test_more_pictures_a_day_never_cost_less(images: float, a_day: float, more: float, rate: float) -> None:
     """Whatever the design and the machines."""
@@ -147,7 +147,7 @@ def test_more_pictures_a_day_never_cost_less(images: float, a_day: float, more: 
     assert all(one.total <= other.total * (1 + 1e-9) for one, other in zip(few, many, strict=True))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(images=IMAGES, a_day=A_DAY, rate=RATES)
 def test_twice_the_rate_never_costs_more(images: float, a_day: float, rate: float) -> None:
     """Half the work on the same machines."""

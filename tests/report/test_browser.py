@@ -394,6 +394,7 @@ def test_seconds_are_told_where_minutes_are_the_same(browser: Browser, tmp_path:
     refits = [replace(FOUND.refits[1], created_at=start + timedelta(days=days)) for days in (0, 0, 30, 30)]
     (path := tmp_path / "short.html").write_text(page(replace(FOUND, intervals=short, refits=tuple(refits))), "utf-8")
     with visit(browser, path) as visited:
+        visited.page.wait_for_selector("#rate svg text", state="attached")
         said = visited.page.locator("#rate svg text").all_text_contents()
         assert f"{start:%H:%M:%S}" in said
         visited.page.locator("#fresh svg").hover(position={"x": 60, "y": 60})

@@ -49,7 +49,7 @@ def assert_same(one: LabelScatter, other: LabelScatter) -> None:
 class TestScatter:
     """Counts, means and scatter by label."""
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(st.integers(0, 40), st.integers(1, 5), st.integers(0, 40), st.integers(0, 2**32 - 1))
     def test_merged_parts_are_the_whole(self, count: int, width: int, cut: int, seed: int) -> None:
         """Wherever the rows are cut, and with vectors of no label of these among them."""

@@ -20,7 +20,7 @@ def flat(level: int, side: int = 32) -> NDArray[np.uint8]:
 class TestNear:
     """Pairs that lie near to one another."""
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(st.integers(2, 60), st.integers(1, 4), st.integers(0, 2**32 - 1), st.integers(1, 500))
     def test_against_all_distances(self, count: int, width: int, seed: int, at_once: int) -> None:
         """Each pair once, with its distance, the nearest first, however many are held at a time."""

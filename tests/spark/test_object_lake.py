@@ -194,7 +194,7 @@ def test_a_second_stream_is_refused_with_the_name_of_the_first(
 ) -> None:
     """It says who holds the lease, since when, and how to break it."""
     with (
-        lease.hold(object_lake.lease("stream"), seconds=1.2),
+        lease.hold(object_lake.lease("stream"), seconds=6),
         pytest.raises(LakeError, match=r"process \d+ on .* since"),
     ):
         stream.run(settings, Event(), sessions=sessions)

@@ -183,8 +183,8 @@ def test_after_all_requests_each_arrival_has_one_outcome(running: Attended) -> N
 
 def test_a_stop_request_ends_the_stream_between_micro_batches(running: Attended) -> None:
     """The command waits for the end; what was committed stands, and a second command finds nobody."""
-    running.land("many", 24)
-    running.until(lambda: running.totals.backlog >= 16)
+    running.land("many", 60)
+    running.until(lambda: running.totals.backlog >= 48)
     answer = errands.have_stopped(running.lake)
     assert (answer.exit_code, answer.sentence) == (0, f"the stream on {running.lake.root} has ended")
     assert lease.holder(running.lake.lease("stream")) is None

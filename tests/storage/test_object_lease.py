@@ -91,7 +91,7 @@ def test_the_store_refuses_whoever_comes_second(place: ObjectPath) -> None:
 
 def test_a_live_process_is_not_replaced(place: ObjectPath) -> None:
     """It renews from its thread, whatever else it does: here it sleeps."""
-    with other_process(place, seconds=2) as process:
+    with other_process(place, seconds=6) as process:
         with (
             pytest.raises(LakeError, match=rf"process {process.pid} on .* last renewed "),
             lease.hold(place, seconds=2),
@@ -103,7 +103,7 @@ def test_a_live_process_is_not_replaced(place: ObjectPath) -> None:
 
 def test_a_killed_process_is_replaced_once_its_lease_has_run_out(place: ObjectPath) -> None:
     """Whoever waits is told for whom; no clock but its own matters."""
-    with other_process(place, seconds=1) as process:
+    with other_process(place, seconds=3) as process:
         process.send_signal(signal.SIGKILL)
         process.wait()
         waits: list[str] = []
@@ -115,10 +115,10 @@ def test_a_killed_process_is_replaced_once_its_lease_has_run_out(place: ObjectPa
 
 def test_a_stopped_process_that_was_replaced_stops_itself_when_it_wakes(place: ObjectPath) -> None:
     """Its check, and those of its workers, say who holds the lease now."""
-    with other_process(place, seconds=1) as process:
+    with other_process(place, seconds=3) as process:
+        process.send_signal(signal.SIGSTOP)
         seen = record.read(place)
         assert seen is not None
-        process.send_signal(signal.SIGSTOP)
         with lease.hold(place, seconds=6) as held:
             held.check()
             process.send_signal(signal.SIGCONT)
@@ -131,7 +131,7 @@ def test_a_stopped_process_that_was_replaced_stops_itself_when_it_wakes(place: O
 
 def test_a_stopped_process_that_nobody_replaced_goes_on(place: ObjectPath) -> None:
     """It renews before it trusts itself again."""
-    with other_process(place, seconds=1) as process:
+    with other_process(place, seconds=3) as process:
         process.send_signal(signal.SIGSTOP)
         watch = lease.watch(place)
         while not watch.free():

@@ -198,13 +198,13 @@ def test_the_share_is_about_kept() -> None:
 
 
 def test_latencies_pass_at_the_same_time(proxy: FaultProxy, bucket: str) -> None:
-    """Twenty requests that wait a quarter of a second each wait about that long, not five seconds."""
-    proxy.set(Faults(latency=0.25))
+    """Twenty requests that wait a second each wait about that long, not twenty seconds."""
+    proxy.set(Faults(latency=1.0))
     begun = monotonic()
     with ThreadPoolExecutor(20) as threads:
         answers = list(threads.map(lambda _: ask(proxy, "HEAD", f"/{bucket}/there").status, range(20)))
     assert answers == [200] * 20
-    assert 0.25 <= monotonic() - begun < 2.5
+    assert 1.0 <= monotonic() - begun < 15
 
 
 def test_only_the_requests_concerned_suffer(proxy: FaultProxy, bucket: str) -> None:

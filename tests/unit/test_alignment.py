@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from batch.algebra import alignment
@@ -49,7 +49,6 @@ def refits(draw: st.DrawFn) -> tuple[Solution, Array, int]:
 class TestProperties:
     """What holds for any two refits."""
 
-    @settings(deadline=None)
     @given(refits())
     def test_axes_are_only_turned_round_and_moved(self, refit: tuple[Solution, Array, int]) -> None:
         """Each row is a row of the solution or its negative, with its own explained variance."""
@@ -62,7 +61,6 @@ class TestProperties:
         for row, place in zip(after.basis, order, strict=True):
             assert np.array_equal(row, before.basis[place]) or np.array_equal(row, -before.basis[place])
 
-    @settings(deadline=None)
     @given(refits())
     def test_aligning_again_changes_nothing(self, refit: tuple[Solution, Array, int]) -> None:
         """An aligned solution is aligned."""
@@ -72,7 +70,6 @@ class TestProperties:
         assert np.array_equal(once.basis, twice.basis)
         assert np.array_equal(once.explained_variance, twice.explained_variance)
 
-    @settings(deadline=None)
     @given(refits())
     def test_no_axis_leaves_its_group(self, refit: tuple[Solution, Array, int]) -> None:
         """Explained variances that sampling can tell apart stay in descending order."""
@@ -81,7 +78,6 @@ class TestProperties:
         for group in alignment.groups(before.explained_variance, n):
             assert sorted(after[group], reverse=True) == before.explained_variance[group].tolist()
 
-    @settings(deadline=None)
     @given(st.permutations(range(6)), st.lists(st.booleans(), min_size=6, max_size=6), st.floats(0, 0.2))
     def test_flips_and_swaps_are_undone(self, swaps: list[int], flips: list[bool], angle: float) -> None:
         """Axes of about equal variance come back to their places and directions, though they have moved a little."""

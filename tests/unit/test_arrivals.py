@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from conf.errors import StorageError
@@ -348,7 +348,6 @@ moments = st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31), timezones=st.j
 rows = st.tuples(st.text(max_size=4), st.text(max_size=4), moments, st.integers(1, 2**31 - 1))
 
 
-@settings(deadline=None)
 @given(st.lists(rows, max_size=8))
 def test_the_identities_of_a_batch_are_those_of_its_rows(rows: list[tuple[str, str, datetime, int]]) -> None:
     """Of any table that has the columns, in whatever order they stand, also before 1970 and of a slice."""
@@ -371,7 +370,6 @@ def test_the_identities_of_a_batch_are_those_of_its_rows(rows: list[tuple[str, s
 hashes = st.lists(st.sampled_from([0, 0, 1, 255]), max_size=16).map(lambda head: bytes(head).ljust(16, b"\0"))
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(hashes, max_size=8), max_size=12), st.integers(1, 7))
 def test_known_is_a_set(pages: list[list[bytes]], merge_at: int) -> None:
     """On both sides of every merge, `missing` gives just what was never added, in its order, trailing zeros and all."""

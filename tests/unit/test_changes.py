@@ -415,7 +415,7 @@ def happen(orchard: Orchard, kind: str, what: Any, numbers: Iterator[int]) -> No
             delete(orchard, *what)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(happening=st.lists(events, min_size=1, max_size=9), since=st.integers(0, 4))
 def test_what_counted_with_the_difference_is_what_counts(
     happening: list[tuple[str, Any]], since: int, tmp_path_factory: pytest.TempPathFactory

@@ -44,8 +44,21 @@ def directly(landing: Path, lake: LakePaths, each: Compared, compiled: Compiled)
     return found[0], components_for(vectors)
 
 
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give temporary files a folder of the test's own."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    return tmp_path / "temporary"
+
+
 def test_each_is_measured_on_the_same_pictures(
-    settings: Settings, landing: Path, lake: LakePaths, embedded: Compiled, random_mobilenet: Compiled
+    settings: Settings,
+    landing: Path,
+    lake: LakePaths,
+    embedded: Compiled,
+    random_mobilenet: Compiled,
+    temporary: Path,
 ) -> None:
     """Vectors are those of a stream; speed, size and price are there; the sample is said to be read and run."""
     said: list[tuple[str, float, float]] = []
@@ -66,7 +79,7 @@ def test_each_is_measured_on_the_same_pictures(
     texts = list(dict.fromkeys(text for text, _, _ in said))
     assert texts == ["listing the landing", "decoding the sample", *(f"running {each.featurizer}" for each in found)]
     assert {total for text, _, total in said if text == "decoding the sample"} == {24}
-    assert list(Path(tempfile.gettempdir()).glob("verger-compare-*")) == []
+    assert list(temporary.iterdir()) == []
 
 
 def test_nothing_is_printed(settings: Settings, capfd: pytest.CaptureFixture[str]) -> None:
@@ -99,15 +112,13 @@ def test_without_labels_there_is_no_purity(settings: Settings, capsys: pytest.Ca
 
 
 def test_without_a_lake_nothing_is_kept(
-    settings: Settings, random_mobilenet: Compiled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, random_mobilenet: Compiled, tmp_path: Path, temporary: Path
 ) -> None:
     """A compiled backbone from elsewhere is taken to a folder that goes afterwards."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
-    (tmp_path / "temporary").mkdir()
     brought = save(random_mobilenet, tmp_path / "elsewhere")
     (found,) = compare(replace(settings, lake=""), [str(brought)], 8)
     assert (found.featurizer, found.pictures) == (random_mobilenet.backbone.featurizer, 8)
-    assert list((tmp_path / "temporary").iterdir()) == []
+    assert list(temporary.iterdir()) == []
 
 
 @pytest.mark.parametrize(

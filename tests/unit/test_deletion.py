@@ -61,7 +61,7 @@ def test_a_picture_that_is_named_twice_is_deleted(tmp_path: Path) -> None:
 texts = st.text(st.sampled_from("!%-./09AZ_az~"), max_size=4).map(lambda text: f"file:///{text}")
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(texts, max_size=12, unique=True), texts, st.lists(texts, max_size=3))
 def test_what_is_deleted_is_what_is_selected(uris: list[str], prefix: str, named: list[str]) -> None:
     """The conditions mean what the selection means: the named ones, and those that begin with the prefix."""

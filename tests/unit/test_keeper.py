@@ -349,8 +349,14 @@ def test_a_clock_that_is_set_back_starts_the_query_again(
     off = 0.0
     first, second = Query(1, end=None), Query(0, end=None)
     orders = Orders(first, second)
-    running(keeper(orders, wall=lambda: time.monotonic() + off))
-    eventually(lambda: "start since None" in orders.calls)
+    looks: list[float] = []
+
+    def wall() -> float:
+        looks.append(off)
+        return time.monotonic() + off
+
+    running(keeper(orders, wall=wall))
+    eventually(lambda: len(looks) > 1)
     off = -86400.0
     eventually(lambda: orders.calls.count("start since None") == 2)
     assert first.stopped

@@ -3,7 +3,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -28,7 +28,6 @@ def assert_alike(one: LabelMeans, other: LabelMeans) -> None:
     np.testing.assert_allclose(one.other_mean, other.other_mean, rtol=1e-9)
 
 
-@settings(deadline=None)
 @given(labels=LABELS)
 def test_each_kept_label_has_count_and_mean(labels: list[Any]) -> None:
     """Of its own vectors; all other labels have one of both together."""
@@ -45,7 +44,6 @@ def test_each_kept_label_has_count_and_mean(labels: list[Any]) -> None:
     np.testing.assert_allclose(means.other_mean, vectors[rest].mean(axis=0) if any(rest) else np.zeros(4), rtol=1e-6)
 
 
-@settings(deadline=None)
 @given(labels=LABELS, cut=st.integers(0, 40))
 def test_merging_is_as_from_all_at_once_and_removing_undoes_it(labels: list[Any], cut: int) -> None:
     """In either order; a label that none bears any more is gone."""
@@ -101,7 +99,6 @@ def test_what_is_not_there_cannot_be_removed() -> None:
         means.merged(LabelMeans.empty(3))
 
 
-@settings(deadline=None)
 @given(labels=LABELS)
 def test_bytes_bring_the_same_back(labels: list[Any]) -> None:
     """Bit by bit, whatever characters the names have."""
@@ -112,7 +109,6 @@ def test_bytes_bring_the_same_back(labels: list[Any]) -> None:
     np.testing.assert_array_equal(back.other_mean, means.other_mean)
 
 
-@settings(deadline=None)
 @given(at=st.integers(0, 10**6), bit=st.integers(0, 7))
 def test_a_flipped_bit_is_noticed(at: int, bit: int) -> None:
     """Wherever it is, but for the four bytes that mean nothing."""

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from conf.errors import LakeError, UsageError
@@ -236,7 +236,6 @@ def moments() -> st.SearchStrategy[datetime]:
 texts = st.sampled_from(["", "9-1", "10-1", "é", "\U0001f34e", "\uffee"])
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(texts, moments(), moments(), texts, st.integers(1, 12)), max_size=30, unique=True),
     st.integers(1, 7),

@@ -39,7 +39,6 @@ def assert_alike(one: Moments, other: Moments, scale: Vector | None = None, digi
 
 
 @EITHER
-@settings(deadline=None)
 @given(seed=SEEDS, count=st.integers(2, 60))
 def test_moments_are_what_numpy_computes(full: bool, seed: int, count: int) -> None:
     """Mean and centred scatter, as from one call over all vectors."""
@@ -49,7 +48,6 @@ def test_moments_are_what_numpy_computes(full: bool, seed: int, count: int) -> N
 
 
 @EITHER
-@settings(deadline=None)
 @given(seed=SEEDS, sizes=PARTS)
 def test_merging_is_commutative_and_associative(full: bool, seed: int, sizes: list[int]) -> None:
     """In whatever order partial results meet, and where some are of no vectors."""
@@ -63,7 +61,6 @@ def test_merging_is_commutative_and_associative(full: bool, seed: int, sizes: li
 
 
 @EITHER
-@settings(deadline=None)
 @given(seed=SEEDS, kept=st.integers(0, 40), gone=st.integers(0, 40))
 def test_removing_undoes_merging(full: bool, seed: int, kept: int, gone: int) -> None:
     """To the rounding of what was there in between."""
@@ -83,7 +80,7 @@ def test_values_stay_as_they_are(full: bool) -> None:
     assert [each.to_bytes() for each in (one, two)] == before
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=SEEDS)
 def test_ten_slices_come_and_go_without_a_trace(seed: int) -> None:
     """Ten random slices added, and some vectors removed in between: eigenvalues are those of one computation."""
@@ -236,7 +233,6 @@ def test_bytes_bring_the_same_back(full: bool, width: int) -> None:
     assert len(data) == 16 + 24 + 8 * (2 * width + numbers)
 
 
-@settings(deadline=None)
 @given(at=st.integers(0, 10**6), bit=st.integers(0, 7))
 def test_a_flipped_bit_is_noticed(at: int, bit: int) -> None:
     """Wherever it is, but for the four bytes that mean nothing."""
@@ -248,7 +244,6 @@ def test_a_flipped_bit_is_noticed(at: int, bit: int) -> None:
             Moments.from_bytes(bytes(data))
 
 
-@settings(deadline=None)
 @given(cut=st.integers(0, 10**6))
 def test_cut_bytes_are_noticed(cut: int) -> None:
     """After any number of bytes."""

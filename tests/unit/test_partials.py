@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from batch.algebra.labels import LabelMeans
@@ -60,7 +60,6 @@ def assert_says(batches: list[pa.RecordBatch], rows: list[tuple[str | None, Any]
 
 
 @pytest.mark.parametrize("full", [True, False], ids=["whole", "diagonal"])
-@settings(deadline=None)
 @given(rows=ROWS, chunk=st.integers(1, 40))
 def test_rows_are_summed_up_in_one_row(full: bool, rows: list[Any], chunk: int) -> None:
     """Usable vectors by label; what is not usable is counted, and rejections are passed over."""
@@ -70,7 +69,6 @@ def test_rows_are_summed_up_in_one_row(full: bool, rows: list[Any], chunk: int) 
     assert_says([batch], rows, full)
 
 
-@settings(deadline=None)
 @given(parts=st.lists(ROWS, min_size=1, max_size=5), block=st.integers(1, 9))
 def test_partial_results_are_combined_in_levels(parts: list[list[Any]], block: int) -> None:
     """Some now, the rest with the result: as from all rows at once, whatever blocks they were squared in."""

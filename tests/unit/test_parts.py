@@ -54,7 +54,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Part:
 class TestRead:
     """Rows of one file, in its order, a bounded batch at a time."""
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(st.sets(st.integers(0, ROWS - 1)), st.booleans(), st.integers(1, 200))
     def test_exactly_the_rows_that_are_meant(self, whole: Part, named: set[int], skipping: bool, most: int) -> None:
         """All but some, or only some, across row groups and batches; each with its place in the file."""

@@ -40,7 +40,7 @@ def happen(field: Field, random: np.random.Generator, number: int) -> None:
         delete_pictures(field.paths.table(FEATURES), [f"a{number}-0"])
 
 
-@settings(deadline=None, max_examples=2)
+@settings(max_examples=2)
 @given(st.integers(0, 2**32 - 1))
 def test_ten_slices_make_what_one_piece_makes(seed: int) -> None:
     """With deletes, overwritten pictures, late ones and rejections in between; eigenvalues to 1e-9."""

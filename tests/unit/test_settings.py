@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, get_origin
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from conf.errors import UsageError
@@ -269,7 +269,6 @@ def as_text(value: Any) -> str:
     return shlex.join(value) if isinstance(value, tuple) else str(value)
 
 
-@settings(deadline=None)
 @given(st.sampled_from(NAMES).flatmap(lambda name: st.tuples(st.just(name), accepted(name))))
 def test_any_value_that_a_setting_takes_arrives_as_given(given_: tuple[str, Any]) -> None:
     """From a flag and from the environment alike, a value comes out equal and of its type, and nothing else moves."""

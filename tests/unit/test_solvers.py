@@ -150,7 +150,7 @@ class TestCovariance:
         assert np.array_equal(scatter, before)
         assert peak < 1.05 * solvers.memory_bytes(400)
 
-    @settings(deadline=None, max_examples=60)
+    @settings(max_examples=60)
     @given(
         hnp.arrays(
             np.float32,

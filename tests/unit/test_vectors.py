@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from batch.algebra.vectors import lists, vectors
@@ -32,21 +32,18 @@ def assert_found(column: pa.Array | pa.ChunkedArray) -> None:
     np.testing.assert_array_equal(found, np.array([row for row in rows if usable(row)], np.float32).reshape(-1, 3))
 
 
-@settings(deadline=None)
 @given(rows=ROWS, kind=st.sampled_from(["list", "large list"]), skipped=st.integers(0, 4), taken=st.integers(0, 12))
 def test_usable_vectors_are_found_in_any_slice(rows: list[Any], kind: str, skipped: int, taken: int) -> None:
     """Not null, of the width, without nulls, finite; wherever the slice begins and ends."""
     assert_found(pa.array(rows, KINDS[kind]).slice(skipped, taken))
 
 
-@settings(deadline=None)
 @given(rows=st.lists(TRIPLES, max_size=12), skipped=st.integers(0, 4), taken=st.integers(0, 12))
 def test_lists_of_fixed_size_are_read_alike(rows: list[Any], skipped: int, taken: int) -> None:
     """Their rows lie at fixed places, null ones too."""
     assert_found(pa.array(rows, KINDS["fixed size"]).slice(skipped, taken))
 
 
-@settings(deadline=None)
 @given(rows=st.lists(ROWS, max_size=4))
 def test_chunks_are_put_together(rows: list[list[Any]]) -> None:
     """One array of all, for no chunks, too."""

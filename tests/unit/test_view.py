@@ -366,7 +366,7 @@ class History:
             open_table(place(self.field)).optimize.compact()
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(events=st.lists(EVENT, min_size=1, max_size=7))
 def test_whatever_happened_the_view_is_of_the_pictures_that_count(
     events: list[tuple[Any, ...]], planted: Path, tmp_path_factory: pytest.TempPathFactory

@@ -202,7 +202,7 @@ def key(row: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(row[name] for name in IDENTITY)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(rows=st.lists(outcomes, max_size=24, unique_by=key), per_commit=st.integers(6, 12), at_once=st.integers(1, 5))
 def test_any_rows_in_any_files_and_rounds(
     rows: list[dict[str, Any]], per_commit: int, at_once: int, tmp_path_factory: pytest.TempPathFactory
