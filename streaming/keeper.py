@@ -172,7 +172,7 @@ class Keeper:
             if since is None:
                 return False
         ended = self._follow(self._pipeline.start(since))
-        return ended and self._once and not self._interrupted()
+        return ended and self._once and not self._interrupted() and self._complete()
 
     def _adopted(self, why: str) -> int | None:
         """Complete what has no outcome; return the version to go on from, None where there was no time."""
@@ -224,6 +224,10 @@ class Keeper:
             raise _Failed(str(failure))
         self._compact()
         return not resting
+
+    def _complete(self) -> bool:
+        """Tell whether a drained query leaves no arrival without an outcome: rows are counted first, which is cheap."""
+        return self._pipeline.counts_agree() or self._sound()
 
     def _sound(self) -> bool:
         """Hold arrivals against outcomes; whether each that the query has dealt with has one."""

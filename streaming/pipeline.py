@@ -9,6 +9,7 @@ import pyarrow as pa
 from conf import compaction
 from conf.lake import LakePaths
 from conf.schemas import ARRIVALS, FEATURES
+from conf.tables import count_rows
 from streaming import adoption, checkpoints, query
 from streaming.adoption import Gap
 from streaming.progress import MicroBatch
@@ -61,6 +62,11 @@ class Pipeline:
     def gap(self) -> Gap:
         """Return the arrivals that have no outcome, whatever the query has read so far."""
         return adoption.gap(self.lake, self.featurizer)
+
+    def counts_agree(self) -> bool:
+        """Whether there are as many outcomes as arrivals; asked of the tables' logs alone."""
+        outcomes = count_rows(self.lake.table(FEATURES), featurizer=self.featurizer)
+        return outcomes == count_rows(self.lake.table(ARRIVALS))
 
     def gap_behind(self) -> Gap | None:
         """Return the arrivals without an outcome among those that the query has dealt with, None in a micro-batch."""

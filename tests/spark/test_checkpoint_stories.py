@@ -7,12 +7,14 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from deltalake import DeltaTable
 from pyspark.sql import DataFrame
 from pyspark.sql.streaming.query import StreamingQuery
 
 from bootstrap import orchard
 from conf.errors import StreamError
 from conf.lake import LakePaths, create_lake
+from conf.schemas import FEATURES
 from streaming import adoption, query
 from streaming.backbones.shelf import Compiled, save
 from streaming.progress import MicroBatch
@@ -239,14 +241,22 @@ def _lose_newest(lake: LakePaths) -> bool:
     return False
 
 
+def test_a_drain_makes_what_a_restored_table_lacks(
+    run: Run, landing: Path, lake: LakePaths, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing has landed, the checkpoint is right, and rows of features are gone: they are there again at the end."""
+    run(batch_pictures=8)
+    DeltaTable(lake.table(FEATURES)).restore(DeltaTable(lake.table(FEATURES)).version() - 1)
+    assert len(outcomes(lake)) < 24
+    assert run().backlog == 0
+    assert [why for why in told(caplog) if "the audit found" in why]
+    assert_complete(lake, landing)
+
+
 def test_the_audit_finds_what_is_missing(
     run: Run, landing: Path, lake: LakePaths, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Rows that somebody deleted from features are made again while the stream runs."""
-    from deltalake import DeltaTable
-
-    from conf.schemas import FEATURES
-
     run()
     gone = pa.compute.min(DeltaTable(lake.table(FEATURES)).to_pyarrow_table(columns=["uri"])["uri"]).as_py()
     DeltaTable(lake.table(FEATURES)).delete(f"uri = '{gone}'")
