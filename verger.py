@@ -30,7 +30,7 @@ from conf.featurizers import chosen, featurized
 from conf.lake import LakePaths, newest, open_lake
 from conf.schemas import ARRIVALS, COMPONENTS, FEATURES, MODELS, NEWEST_WINS, Table
 from conf.settings import Settings
-from conf.tables import open_table
+from conf.tables import dataset_of, open_table
 from streaming.checkpoints import set_aside_checkpoints
 from streaming.commands import tombstones
 from streaming.commands.rejected import rejected
@@ -312,7 +312,7 @@ class Lake:
         }
 
     def _dataset(self, table: Table) -> ds.Dataset:
-        return open_table(self.paths.table(table)).to_pyarrow_dataset()
+        return dataset_of(open_table(self.paths.table(table)))
 
     def _report(self, leg: str) -> dict[str, Any] | None:
         try:

@@ -12,7 +12,7 @@ from batch.model import Model, from_row
 from conf.errors import LakeError, StorageError, UsageError, first_line
 from conf.lake import LakePaths
 from conf.schemas import MODELS
-from conf.tables import open_table
+from conf.tables import dataset_of, open_table
 
 # What a list of models shows; the rest is megabytes a row.
 SUMMARY = (
@@ -92,4 +92,4 @@ def append(lake: LakePaths, model: Model) -> None:
 
 
 def _dataset(lake: LakePaths) -> ds.Dataset:
-    return open_table(lake.table(MODELS)).to_pyarrow_dataset()
+    return dataset_of(open_table(lake.table(MODELS)))

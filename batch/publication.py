@@ -17,7 +17,7 @@ from batch.tasks.projecting import Written
 from conf.errors import LakeError, StorageError, first_line
 from conf.lake import LakePaths
 from conf.schemas import COMPONENTS
-from conf.tables import files_of, names_any, open_table
+from conf.tables import dataset_of, files_of, names_any, open_table
 from conf.uris import Place
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -63,7 +63,7 @@ def published(lake: LakePaths, featurizer: str) -> Publication | None:
     if not files.num_rows:
         return None
     mine = ds.field("featurizer") == featurizer
-    first = table.to_pyarrow_dataset().head(1, columns=["model", "features_version"], filter=mine)
+    first = dataset_of(table).head(1, columns=["model", "features_version"], filter=mine)
     if not first.num_rows:
         return None
     at = datetime.fromtimestamp(_milliseconds(files) / 1000, UTC)
@@ -140,7 +140,7 @@ def publish(
 
 def open_components(lake: LakePaths, version: int) -> ds.Dataset:
     """Return the components as a version of the table has them."""
-    return open_table(lake.table(COMPONENTS), version).to_pyarrow_dataset()
+    return dataset_of(open_table(lake.table(COMPONENTS), version))
 
 
 def _path(featurizer: str, file: Written) -> str:

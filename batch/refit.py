@@ -32,7 +32,7 @@ from conf.logs import fields, logger
 from conf.memory import available_bytes, text_of
 from conf.saying import Say, silent
 from conf.schemas import COMPONENTS, FEATURES, MODELS
-from conf.session import check_java, on_cluster, parse_spark_conf, session
+from conf.session import check_java, on_cluster, on_yarn, parse_spark_conf, session
 from conf.settings import Settings
 from conf.tables import ensure
 
@@ -80,7 +80,7 @@ def run(settings: Settings, say: Say = silent, sessions: Sessions = session) -> 
     say
         Called with a sentence before each step that takes seconds, and again as it gets on.
     sessions
-        Makes the Spark session, as `conf.session.session` does; asked for one at once on a cluster, elsewhere only
+        Makes the Spark session, as `conf.session.session` does; asked for one at once on YARN, elsewhere only
         where there is work.
 
     Raises
@@ -102,8 +102,8 @@ def run(settings: Settings, say: Say = silent, sessions: Sessions = session) -> 
             spark = sessions("verger refit", cores=settings.cores, extra=extra, lake=str(lake.root))
             return OnSpark(stack.enter_context(spark), access.settled(str(lake.root)))
 
-        if on_cluster():
-            # First: YARN gives a driver up that has no session after some minutes, and a plan may take longer.
+        if on_yarn():
+            # A plan may take longer than a driver without a session is let live.
             distribute()
         for table in (MODELS, COMPONENTS):
             ensure(table, lake.table(table))

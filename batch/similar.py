@@ -25,7 +25,7 @@ from conf.errors import StorageError, UsageError
 from conf.lake import LakePaths, newest
 from conf.rejections import Reason
 from conf.schemas import ARRIVALS, COMPONENTS, FEATURES, NEWEST_WINS
-from conf.tables import open_table
+from conf.tables import dataset_of, open_table
 from conf.uris import spelled
 
 By = Literal["components", "features"]
@@ -287,7 +287,7 @@ def _missing(lake: LakePaths, featurizer: str, uri: str, forgotten: Callable[[st
     """Return why a lake has no vector of a picture, as far as it tells, and what to do."""
     mine = ds.field("uri") == uri
     columns = ["uri", *NEWEST_WINS, "rejection", "detail"]
-    outcomes = open_table(lake.table(FEATURES)).to_pyarrow_dataset()
+    outcomes = dataset_of(open_table(lake.table(FEATURES)))
     rows = newest(outcomes.to_table(columns=columns, filter=mine & (ds.field("featurizer") == featurizer))).to_pylist()
     if rows and rows[0]["rejection"]:
         return f"{uri} has no features: {_rejected(rows[0]['rejection'], rows[0]['detail'])}"
@@ -295,7 +295,7 @@ def _missing(lake: LakePaths, featurizer: str, uri: str, forgotten: Callable[[st
         return f"{uri} has features that are not finite, or not as many as the model takes: give another picture"
     if forgotten(uri):
         return f"{uri} was forgotten: `verger forget --recall` lets it arrive again"
-    if open_table(lake.table(ARRIVALS)).to_pyarrow_dataset().count_rows(filter=mine):
+    if dataset_of(open_table(lake.table(ARRIVALS))).count_rows(filter=mine):
         return f"{uri} has landed, and has no outcome by {featurizer} yet: `verger stream` gives it one"
     return f"{uri} is no picture of {lake.root}: give one as the column uri of its features does, or as a path"
 

@@ -48,7 +48,8 @@ def use(place: str, arguments: Sequence[str]) -> None:
     """
     archive = _located(place)
     told = {"s3_endpoint": _told(arguments, "--s3-endpoint"), "s3_region": _told(arguments, "--s3-region")}
-    settings = resolve(told, os.environ).settings
+    config = _told(arguments, "--config")
+    settings = resolve(told, os.environ, Path(config) if config else None).settings
     access.use(Access(settings.s3_endpoint, settings.s3_region))
     folder = archive if isinstance(archive, Path) and archive.is_dir() else _unpacked(archive)
     sys.path.append(str(folder))

@@ -88,6 +88,11 @@ def on_cluster() -> bool:
     return "PYSPARK_GATEWAY_PORT" in os.environ
 
 
+def on_yarn() -> bool:
+    """Whether YARN started this process as a driver, which it gives up where no session comes within some minutes."""
+    return on_cluster() and "CONTAINER_ID" in os.environ
+
+
 def check_java() -> None:
     """Check that a Java of at least 17 can be started; under spark-submit one runs already.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 from deltalake import DeltaTable, Schema
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
@@ -118,6 +119,14 @@ def _same_type(ours: pa.DataType, theirs: pa.DataType) -> bool:
     if pa.types.is_list(ours):
         return bool(pa.types.is_list(theirs) or pa.types.is_large_list(theirs)) and ours.value_type == theirs.value_type
     return bool(ours == theirs)
+
+
+def dataset_of(table: DeltaTable) -> ds.Dataset:
+    """Return a table's rows for Arrow to read.
+
+    Spark writes times as INT96, which Arrow would take for nanoseconds: these end in 2262, and a file's time need not.
+    """
+    return table.to_pyarrow_dataset(parquet_read_options=ds.ParquetReadOptions(coerce_int96_timestamp_unit="us"))
 
 
 def count_rows(place: str, **partition: str) -> int:

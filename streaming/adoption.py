@@ -17,7 +17,7 @@ from conf import points
 from conf.errors import StorageError
 from conf.lake import LakePaths
 from conf.schemas import ARRIVALS, FEATURES
-from conf.tables import open_table
+from conf.tables import dataset_of, open_table
 from streaming.arrivals import HASH, identities
 from streaming.worker import INPUT
 
@@ -50,14 +50,14 @@ def gap(lake: LakePaths, featurizer: str, version: int | None = None) -> Gap:
     Holds 16 bytes for each outcome and the rows that have none.
     """
     arrivals = open_table(lake.table(ARRIVALS), version)
-    features = open_table(lake.table(FEATURES)).to_pyarrow_dataset()
+    features = dataset_of(open_table(lake.table(FEATURES)))
     mine = features.to_batches(columns=_KEY, filter=ds.field("featurizer") == featurizer)
     outcomes = np.concatenate([np.empty(0, HASH), *map(identities, mine)])
     distinct = np.unique(outcomes)
     columns = list(dict.fromkeys((*INPUT, *_KEY)))
     missing = [
         batch.filter(pa.array(~_among(identities(batch), distinct)))
-        for batch in arrivals.to_pyarrow_dataset().to_batches(columns=columns)
+        for batch in dataset_of(arrivals).to_batches(columns=columns)
     ]
     schema = pa.schema([ARRIVALS.schema.field(name) for name in columns])
     rows = (

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from conf import points
 from conf.errors import LakeError, StorageError, first_line
 from conf.schemas import ARRIVALS, TIMESTAMP
-from conf.tables import files_of, open_table
+from conf.tables import dataset_of, files_of, open_table
 from streaming.discovery.sighting import Found
 
 APPLICATION = "verger-arrivals"
@@ -227,7 +227,7 @@ class Arrivals:
         """Read the table anew: its latest version and what has arrived by then."""
         try:
             self._table = open_table(self._place)
-            self._known = Known(map(identities, self._table.to_pyarrow_dataset().to_batches(columns=_IDENTIFYING)))
+            self._known = Known(map(identities, dataset_of(self._table).to_batches(columns=_IDENTIFYING)))
         except (LakeError, DeltaError, OSError) as error:
             raise StorageError(f"arrivals cannot be read: {first_line(error)}") from error
         self._stale = False

@@ -99,6 +99,8 @@ class Keeper:
         self._owed = Event()
         self._owed.set()
         self._distrust = ""
+        # Whether a drain has already made what it left without an outcome.
+        self._completed = False
         self._batches = 0
         self._thread = Thread(target=self._run, name=f"keeper of {self.featurizer}", daemon=True)
         self.state = "starting"
@@ -227,19 +229,29 @@ class Keeper:
 
     def _complete(self) -> bool:
         """Tell whether a drained query leaves no arrival without an outcome: rows are counted first, which is cheap."""
-        return self._pipeline.counts_agree() or self._sound()
+        if self._pipeline.lacking() <= 0 or self._holds():
+            return True
+        if self._completed:
+            raise StreamError(f"{self._distrust}, though it was made before: see the log, and tell us")
+        self._completed = True
+        return False
 
     def _sound(self) -> bool:
+        """Hold arrivals against outcomes from time to time; an audit that cannot be made is made later."""
+        try:
+            return self._holds()
+        except (StorageError, LakeError, DeltaError, OSError) as error:
+            self._next_audit = time.monotonic() + min(self._audit_every, _AUDIT_AGAIN)
+            logger().warning("the audit failed and will be repeated", extra=fields(error=first_line(error)))
+            return True
+
+    def _holds(self) -> bool:
         """Hold arrivals against outcomes; whether each that the query has dealt with has one."""
         try:
             gap = self._pipeline.gap_behind()
         except BrokenCheckpoint as broken:
             self._distrust = str(broken)
             return False
-        except (StorageError, LakeError, DeltaError, OSError) as error:
-            self._next_audit = time.monotonic() + min(self._audit_every, _AUDIT_AGAIN)
-            logger().warning("the audit failed and will be repeated", extra=fields(error=first_line(error)))
-            return True
         if gap is None:
             return True
         self._next_audit = time.monotonic() + self._audit_every

@@ -63,10 +63,10 @@ class Pipeline:
         """Return the arrivals that have no outcome, whatever the query has read so far."""
         return adoption.gap(self.lake, self.featurizer)
 
-    def counts_agree(self) -> bool:
-        """Whether there are as many outcomes as arrivals; asked of the tables' logs alone."""
+    def lacking(self) -> int:
+        """Return how many more arrivals there are than outcomes; asked of the tables' logs alone."""
         outcomes = count_rows(self.lake.table(FEATURES), featurizer=self.featurizer)
-        return outcomes == count_rows(self.lake.table(ARRIVALS))
+        return count_rows(self.lake.table(ARRIVALS)) - outcomes
 
     def gap_behind(self) -> Gap | None:
         """Return the arrivals without an outcome among those that the query has dealt with, None in a micro-batch."""

@@ -20,7 +20,7 @@ from conf.lake import LakePaths, create_lake, keep_apart
 from conf.logs import fields, logger
 from conf.retrying import Backoff
 from conf.schemas import ARRIVALS, FEATURES
-from conf.session import check_java, on_cluster, parse_spark_conf, session
+from conf.session import check_java, on_cluster, on_yarn, parse_spark_conf, session
 from conf.settings import Settings
 from conf.tables import add_constraints
 from conf.uris import FILE_SCHEME
@@ -82,7 +82,7 @@ def run(
     say
         Called with a sentence before each step that takes seconds.
     sessions
-        Makes the Spark session, as `conf.session.session` does; asked for one at once on a cluster, elsewhere only
+        Makes the Spark session, as `conf.session.session` does; asked for one at once on YARN, elsewhere only
         where something has landed.
 
     Returns
@@ -117,8 +117,8 @@ def run(
                 slots = sizing.slots(_cores(settings), len(featurizers))
                 return stack.enter_context(sessions("verger stream", cores=slots, extra=extra, lake=str(lake.root)))
 
-            if on_cluster():
-                # First: YARN gives a driver up that has no session after some minutes, and a listing may take longer.
+            if on_yarn():
+                # A listing may take longer than a driver without a session is let live.
                 started()
             leg.chores.take_requests()
             leg.patiently(leg.discover)

@@ -26,7 +26,7 @@ from conf.saying import Say, silent
 from conf.schemas import ARRIVALS
 from conf.settings import Settings
 from conf.storage import FolderStorage, Storage
-from conf.tables import open_table
+from conf.tables import dataset_of, open_table
 from conf.uris import path_of, spelled
 from streaming.apart import Reading, decoded
 from streaming.backbones.backbone import Preparation
@@ -114,7 +114,7 @@ def wanted(lake: LakePaths, versions: pa.Table) -> list[Wanted]:
         With the columns `uri` and `e_tag`, as rows of the view have them; each picture once.
     """
     keys = list(zip(versions["uri"].to_pylist(), versions["e_tag"].to_pylist(), strict=True))
-    arrivals = open_table(lake.table(ARRIVALS)).to_pyarrow_dataset()
+    arrivals = dataset_of(open_table(lake.table(ARRIVALS)))
     mine = ds.field("uri").isin(versions["uri"].combine_chunks())
     found = arrivals.to_table(columns=["uri", "e_tag", "size"], filter=mine).to_pylist()
     sizes = {(row["uri"], row["e_tag"]): row["size"] for row in found}

@@ -13,7 +13,7 @@ from conf.featurizers import featurized
 from conf.lake import LakePaths
 from conf.logs import fields, logger
 from conf.schemas import ARRIVALS, COMPONENTS, FEATURES, MODELS
-from conf.tables import open_table
+from conf.tables import dataset_of, open_table
 from streaming import checkpoints
 from streaming.commands import takedown
 from streaming.commands.requests import Answer
@@ -127,9 +127,7 @@ def _modelled(lake: LakePaths, now: datetime) -> int | None:
     """Return the oldest version of features since which a refit goes on, None without models of late."""
     place = lake.table(MODELS)
     try:
-        models = (
-            open_table(place).to_pyarrow_dataset().to_table(columns=["featurizer", "features_version", "created_at"])
-        )
+        models = dataset_of(open_table(place)).to_table(columns=["featurizer", "features_version", "created_at"])
     except TableNotFoundError:
         return None
     except (DeltaError, OSError, LakeError) as error:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # A busy machine is slow at times, and a landing is not refused for an example that nobody has seen before: these are
 # looked for by `make long`.
-_PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+_PATIENT = settings(settings.get_profile("default"), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("search", _PATIENT)
 settings.register_profile("suite", _PATIENT, derandomize=True)
 settings.load_profile("suite")

@@ -8,7 +8,7 @@ import pyarrow.dataset as ds
 
 from conf.lake import LakePaths, newest
 from conf.schemas import FEATURES, NEWEST_WINS
-from conf.tables import open_table
+from conf.tables import dataset_of, open_table
 from streaming.commands.selection import Selection
 
 _PART_ROWS = 1 << 20
@@ -34,7 +34,7 @@ def rejected(
         Only uris, as the tables spell them, that begin so.
     """
     mine = ds.field("featurizer") == featurizer
-    table = open_table(lake.table(FEATURES)).to_pyarrow_dataset()
+    table = dataset_of(open_table(lake.table(FEATURES)))
     # Most pictures were never rejected: memory is for those that once were, and their other rows.
     once = table.to_table(columns=["uri"], filter=mine & ds.field("rejection").is_valid())["uri"]
     uris = pc.unique(once.filter(pc.starts_with(once, prefix))).to_pylist()

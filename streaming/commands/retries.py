@@ -13,7 +13,7 @@ from conf.featurizers import featurized, meant
 from conf.lake import LakePaths, newest
 from conf.rejections import Reason
 from conf.schemas import ARRIVALS
-from conf.tables import open_table
+from conf.tables import dataset_of, open_table
 from streaming.arrivals import HASH, Arrivals, Attempt, identities
 from streaming.commands.rejected import rejected, rows_of
 from streaming.commands.requests import Answer, Request, amount
@@ -70,7 +70,7 @@ def _parted(found: Sequence[pa.Table], reasons: Sequence[str]) -> tuple[pa.Table
 
 def _newest_arrivals(lake: LakePaths, rejections: pa.Table, before: datetime) -> pa.Table:
     """Return the newest arrival of each picture whose rejection is the outcome of just that arrival."""
-    table = open_table(lake.table(ARRIVALS)).to_pyarrow_dataset()
+    table = dataset_of(open_table(lake.table(ARRIVALS)))
     uris = Selection(tuple(pc.unique(rejections["uri"]).to_pylist()))
     rows = newest(rows_of(table, uris, ARRIVALS.columns))
     rows = rows.filter(pc.less(rows["discovered_at"], pa.scalar(before, ARRIVALS.schema.field("discovered_at").type)))

@@ -11,7 +11,7 @@ from conf.deletion import delete_pictures
 from conf.errors import StorageError
 from conf.lake import LakePaths, below
 from conf.schemas import ARRIVALS, COMPONENTS, FEATURES
-from conf.tables import open_table
+from conf.tables import dataset_of, open_table
 from streaming.arrivals import Arrivals
 from streaming.checkpoints import set_aside
 from streaming.commands import tombstones
@@ -113,10 +113,7 @@ def _places(lake: LakePaths) -> dict[str, str]:
 
 def _counted(lake: LakePaths, selection: Selection) -> dict[str, int]:
     """Count what there is of the selected pictures: rows by table, pictures, and uris of which there is nothing."""
-    rows = {
-        name: rows_of(open_table(place).to_pyarrow_dataset(), selection, ["uri"])
-        for name, place in _places(lake).items()
-    }
+    rows = {name: rows_of(dataset_of(open_table(place)), selection, ["uri"]) for name, place in _places(lake).items()}
     found = pc.unique(pa.concat_tables(list(rows.values()))["uri"])
     known = pc.sum(pc.is_in(pa.array(selection.uris, pa.string()), value_set=found)).as_py() or 0
     unknown = len(selection.uris) - known

@@ -138,6 +138,9 @@ def test_the_way_to_s3_is_what_the_settings_say(tmp_path: Path, monkeypatch: pyt
     assert access.current() == Access("https://s3.example.org", "eu-west-1")
     driver_packages.use(str(tmp_path), ["status", "--s3-region", "eu-west-3"])
     assert access.current().region == "eu-west-3"
+    Path("other.toml").write_text('s3_endpoint = "https://other.example.org"\n')
+    driver_packages.use(str(tmp_path), ["status", "--config=other.toml"])
+    assert access.current().endpoint == "https://other.example.org"
 
 
 def _verger(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -79,11 +79,10 @@ def test_where_nothing_is_new_no_session_is_started(field: Field, sessions: Sess
     assert (field.version(MODELS), field.version(COMPONENTS)) == versions
 
 
-def test_on_a_cluster_the_session_comes_first(
-    field: Field, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_on_yarn_the_session_comes_first(field: Field, sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
     """YARN gives up a driver without one, however long the plan takes; also where nothing turns out to be new."""
     monkeypatch.setenv("PYSPARK_GATEWAY_PORT", "1")
+    monkeypatch.setenv("CONTAINER_ID", "container_1_0001_01_000001")
     asked: list[str] = []
 
     def counted(name: str, **more: Any) -> Any:

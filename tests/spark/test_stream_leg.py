@@ -54,9 +54,10 @@ def test_what_has_landed_is_featurized_once_and_a_second_run_starts_no_jvm(
     assert len(uris(verger.open(str(lake.root)).features())) == 30
 
 
-def test_on_a_cluster_the_session_comes_first(landing: Path, lake: LakePaths, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_yarn_the_session_comes_first(landing: Path, lake: LakePaths, monkeypatch: pytest.MonkeyPatch) -> None:
     """YARN gives up a driver without one, however long the landing takes to list."""
     monkeypatch.setenv("PYSPARK_GATEWAY_PORT", "1")
+    monkeypatch.setenv("CONTAINER_ID", "container_1_0001_01_000001")
 
     def none_to_be_had(name: str, **_: Any) -> AbstractContextManager[SparkSession]:
         raise LakeError(f"{name}: {DeltaTable(lake.table(ARRIVALS)).version()}")

@@ -66,8 +66,8 @@ class Orders:
         self.calls: list[str] = []
         self.missing = 0
         self.behind: Gap | Exception | None = None
-        # What is answered once for each drained query, and as many as there are arrivals after that.
-        self.counts: list[bool] = []
+        # How many arrivals too many there are after each drained query, and none after that.
+        self.more: list[int] = []
         self.compactions: list[int | Exception] = []
         self.compacts_at_rest = False
 
@@ -83,8 +83,8 @@ class Orders:
     def gap(self) -> Gap:
         return Gap(7, pa.table({"uri": ["a"] * self.missing}), 0)
 
-    def counts_agree(self) -> bool:
-        return self.counts.pop(0) if self.counts else True
+    def lacking(self) -> int:
+        return self.more.pop(0) if self.more else 0
 
     def gap_behind(self) -> Gap | None:
         if isinstance(self.behind, Exception):
@@ -186,7 +186,7 @@ def test_a_checkpoint_that_does_not_match_is_replaced_with_one_log_line(caplog: 
 def test_what_a_drained_query_leaves_without_an_outcome_is_made_before_the_end() -> None:
     """A drain on a schedule lives too briefly for the daily audit; where rows are as many as arrivals none is made."""
     orders = Orders(Query(1, end=""), Query(1, end=""))
-    orders.counts, orders.missing = [False], 2
+    orders.more, orders.missing = [2], 2
     orders.behind = Gap(3, pa.table({"uri": ["a", "b"]}), 0)
     assert ended(keeper(orders, once=True)).error is None
     found = "the audit found 2 arrivals without an outcome"
@@ -197,9 +197,30 @@ def test_a_drain_ends_where_counts_differ_and_nothing_is_missing() -> None:
     """Outcomes that stand twice are said, and no query mends them; nor does one mend what arrived after it."""
     for behind in (Gap(3, pa.table({"uri": pa.array([], pa.string())}), 1), None):
         orders = Orders(Query(1, end=""))
-        orders.counts, orders.behind = [False], behind
+        orders.more, orders.behind = [1], behind
         assert ended(keeper(orders, once=True)).error is None
         assert orders.calls == ["pool", "start since None"]
+
+
+def test_a_drain_makes_what_is_missing_once() -> None:
+    """What is missing then can not be made so, and nobody pays for a third try."""
+    orders = Orders(*(Query(1, end="") for _ in range(3)))
+    orders.more, orders.missing = [2, 2, 2], 2
+    orders.behind = Gap(3, pa.table({"uri": ["a", "b"]}), 0)
+    failed = ended(keeper(orders, once=True)).error
+    assert isinstance(failed, StreamError)
+    assert str(failed).startswith("the audit found 2 arrivals without an outcome, though it was made before")
+    assert orders.calls.count("fill 2") == 1
+
+
+def test_a_drain_that_cannot_be_held_against_its_arrivals_is_tried_again_and_fails() -> None:
+    """It must not end as if nothing was missing."""
+    orders = Orders(*(Query(0, end="") for _ in range(9)))
+    orders.more, orders.behind = [1] * 9, OSError(5, "Input/output error")
+    kept = ended(keeper(orders, once=True))
+    assert isinstance(kept.error, StreamError)
+    assert "Input/output error" in str(kept.error)
+    assert orders.calls.count("start since None") == 3
 
 
 def test_a_failed_query_is_started_again_until_it_succeeds() -> None:

@@ -6,15 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, write_deltalake
+from deltalake.transaction import AddAction
 from hypothesis import given
 from hypothesis import strategies as st
 
 from conf.errors import LakeError, UsageError
 from conf.lake import create_lake, future_lake, keep_apart, newest, open_lake
 from conf.schemas import ARRIVALS, FEATURES, SCHEMA_VERSION, TIMESTAMP, VERSION_PROPERTY, Table
-from conf.tables import count_rows, ensure
+from conf.tables import count_rows, dataset_of, ensure, open_table
 from tests.places import local
 
 MORNING = datetime(2026, 3, 1, 8, tzinfo=UTC)
@@ -275,3 +277,23 @@ def test_what_holds_something_else_is_no_future_lake(tmp_path: Path) -> None:
     (tmp_path / "letters.txt").touch()
     with pytest.raises(LakeError, match="is not empty and is not a lake"):
         future_lake(str(tmp_path))
+
+
+def test_a_time_beyond_2262_is_read_as_spark_wrote_it(tmp_path: Path) -> None:
+    """Of a file that claims to be of another century; Arrow would take Spark's form for nanoseconds."""
+    place = str(tmp_path / "arrivals")
+    table = ensure(ARRIVALS, place)
+    far = [datetime(2400, 5, 5, tzinfo=UTC), datetime(1601, 1, 1, tzinfo=UTC)]
+    rows = [
+        {"uri": f"file:///{at:%Y}", "e_tag": "1", "landed_at": at, "size": 1, "version": None, "discovered_at": at}
+        | {"attempt": 1, "route": "listing"}
+        for at in far
+    ]
+    pq.write_table(
+        pa.Table.from_pylist(rows, ARRIVALS.schema), tmp_path / "far.parquet", use_deprecated_int96_timestamps=True
+    )
+    (tmp_path / "far.parquet").rename(tmp_path / "arrivals" / "far.parquet")
+    size = (tmp_path / "arrivals" / "far.parquet").stat().st_size
+    action = AddAction("far.parquet", size, {}, 0, True, json.dumps({"numRecords": 2}))
+    table.create_write_transaction([action], "append", table.schema())
+    assert dataset_of(open_table(place)).to_table()["landed_at"].to_pylist() == far
