@@ -113,6 +113,18 @@ class Orders:
         return query
 
 
+class Wall:
+    """A time of day that a test sets, and which remembers what it was at each look."""
+
+    def __init__(self) -> None:
+        self.off = 0.0
+        self.looks: list[float] = []
+
+    def __call__(self) -> float:
+        self.looks.append(self.off)
+        return time.monotonic() + self.off
+
+
 class NoWait(Backoff):
     """Waits that take no time."""
 
@@ -391,18 +403,11 @@ def test_a_clock_that_is_set_back_starts_the_query_again(
     running: Callable[[Keeper], Keeper], caplog: pytest.LogCaptureFixture
 ) -> None:
     """Spark would wait for the time of day at which the next micro-batch was due."""
-    off = 0.0
     first, second = Query(1, end=None), Query(0, end=None)
-    orders = Orders(first, second)
-    looks: list[float] = []
-
-    def wall() -> float:
-        looks.append(off)
-        return time.monotonic() + off
-
+    orders, wall = Orders(first, second), Wall()
     running(keeper(orders, wall=wall))
-    eventually(lambda: len(looks) > 1)
-    off = -86400.0
+    eventually(lambda: len(wall.looks) > 1)
+    wall.off = -86400.0
     eventually(lambda: orders.calls.count("start since None") == 2)
     assert first.stopped
     assert not second.stopped
@@ -411,20 +416,13 @@ def test_a_clock_that_is_set_back_starts_the_query_again(
 
 def test_a_clock_that_went_ahead_and_back_starts_the_query_again(running: Callable[[Keeper], Keeper]) -> None:
     """It is where it was at the start, but the next micro-batch is due when it was ahead."""
-    off = 0.0
     first, second = Query(1, end=None), Query(0, end=None)
-    orders = Orders(first, second)
-    looks: list[float] = []
-
-    def wall() -> float:
-        looks.append(off)
-        return time.monotonic() + off
-
+    orders, wall = Orders(first, second), Wall()
     running(keeper(orders, wall=wall))
-    eventually(lambda: len(looks) > 1)
-    off = 86400.0
-    eventually(lambda: 86400.0 in looks)
-    off = 0.0
+    eventually(lambda: len(wall.looks) > 1)
+    wall.off = 86400.0
+    eventually(lambda: 86400.0 in wall.looks)
+    wall.off = 0.0
     eventually(lambda: orders.calls.count("start since None") == 2)
     assert first.stopped
     assert not second.stopped
