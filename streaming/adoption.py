@@ -1,7 +1,7 @@
 """Adoption: a query without a usable checkpoint goes on from what the tables say.
 
 The arrivals that have no outcome yet are featurized in commits of bounded size; a new query then reads arrivals from
-the next version on. The same comparison of the two tables, made from time to time, is the audit.
+the next version on. The same comparison of the two tables is the audit's.
 """
 
 from collections.abc import Callable

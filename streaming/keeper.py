@@ -14,7 +14,7 @@ from conf import points
 from conf.errors import LakeError, StorageError, StreamError, first_line
 from conf.logs import fields, logger
 from conf.retrying import Backoff
-from streaming.checkpoints import BrokenCheckpoint
+from streaming.audit import Audit
 from streaming.clock import SetBack
 from streaming.pipeline import Pipeline
 from streaming.progress import MicroBatch, ProgressReader, stamp
@@ -33,8 +33,6 @@ _MOST_CAUSES = 10
 _COMPACT_EVERY = 25
 # Seconds by which the clock was set back, from which on a query is started again.
 _SET_BACK = 5.0
-# Seconds until an audit that could not read the tables is tried again.
-_AUDIT_AGAIN = 600.0
 
 
 class _Failed(Exception):
@@ -52,12 +50,8 @@ class Keeper:
         Told each micro-batch, on the keeper's thread.
     once
         End when what has arrived is drained, and give up after a few tries.
-    audit_every
-        Seconds between two audits.
-    audited
-        Told after each audit, on the keeper's thread.
-    audit_in
-        Seconds until the first audit.
+    audit
+        Holds arrivals against outcomes, on the keeper's thread.
     check
         Raises where this process must write no more; called before it does.
     tries_once
@@ -74,9 +68,7 @@ class Keeper:
         took: Callable[[MicroBatch], None],
         *,
         once: bool = False,
-        audit_every: float = 86400.0,
-        audited: Callable[[], None] = lambda: None,
-        audit_in: float | None = None,
+        audit: Audit | None = None,
         check: Callable[[], None] = lambda: None,
         tries_once: int = 3,
         backoff: Backoff | None = None,
@@ -86,11 +78,9 @@ class Keeper:
         self._pipeline = pipeline
         self._told_of = took
         self._once = once
-        self._audit_every = audit_every
-        self._audited = audited
+        self._audit = audit or Audit(pipeline)
         self._check = check
         self._tries_once = tries_once
-        self._next_audit = time.monotonic() + (audit_every if audit_in is None else audit_in)
         self._backoff = backoff or Backoff()
         self._wall = wall
         self._halt, self._pausing, self._idle = Event(), Event(), Event()
@@ -99,8 +89,6 @@ class Keeper:
         self._owed = Event()
         self._owed.set()
         self._distrust = ""
-        # Whether a drain has already made what it left without an outcome.
-        self._completed = False
         self._batches = 0
         self._thread = Thread(target=self._run, name=f"keeper of {self.featurizer}", daemon=True)
         self.state = "starting"
@@ -174,7 +162,10 @@ class Keeper:
             if since is None:
                 return False
         ended = self._follow(self._pipeline.start(since))
-        return ended and self._once and not self._interrupted() and self._complete()
+        if not (ended and self._once) or self._interrupted():
+            return False
+        self._distrust = self._audit.of_drained()
+        return not self._distrust
 
     def _adopted(self, why: str) -> int | None:
         """Complete what has no outcome; return the version to go on from, None where there was no time."""
@@ -210,8 +201,10 @@ class Keeper:
                 if resting:
                     break
                 self._compact()
-                if not self._once and time.monotonic() >= self._next_audit and not self._sound():
-                    break
+                if not self._once:
+                    self._distrust = self._audit.when_due()
+                    if self._distrust:
+                        break
                 self._halt.wait(_TICK)
         except BaseException:
             # Nobody would stop it, and a second one would write beside it.
@@ -226,44 +219,6 @@ class Keeper:
             raise _Failed(str(failure))
         self._compact()
         return not resting
-
-    def _complete(self) -> bool:
-        """Tell whether a drained query leaves no arrival without an outcome: rows are counted first, which is cheap."""
-        if self._pipeline.lacking() <= 0 or self._holds():
-            return True
-        if self._completed:
-            raise StreamError(f"{self._distrust}, though it was made before: see the log, and tell us")
-        self._completed = True
-        return False
-
-    def _sound(self) -> bool:
-        """Hold arrivals against outcomes from time to time; an audit that cannot be made is made later."""
-        try:
-            return self._holds()
-        except (StorageError, LakeError, DeltaError, OSError) as error:
-            self._next_audit = time.monotonic() + min(self._audit_every, _AUDIT_AGAIN)
-            logger().warning("the audit failed and will be repeated", extra=fields(error=first_line(error)))
-            return True
-
-    def _holds(self) -> bool:
-        """Hold arrivals against outcomes; whether each that the query has dealt with has one."""
-        try:
-            gap = self._pipeline.gap_behind()
-        except BrokenCheckpoint as broken:
-            self._distrust = str(broken)
-            return False
-        if gap is None:
-            return True
-        self._next_audit = time.monotonic() + self._audit_every
-        self._audited()
-        found = fields(featurizer=self.featurizer, version=gap.version, missing=gap.rows.num_rows, doubled=gap.doubled)
-        missing = gap.rows.num_rows
-        if missing or gap.doubled:
-            logger().error("the audit found arrivals without an outcome, or with two", extra=found)
-        else:
-            logger().info("audit: each arrival has one outcome", extra=found)
-        self._distrust = f"the audit found {missing:,} arrivals without an outcome" if missing else ""
-        return not self._distrust
 
     def _compacts_now(self) -> bool:
         return self._batches >= _COMPACT_EVERY and self._pipeline.compacts_at_rest

@@ -26,6 +26,7 @@ from conf.tables import add_constraints
 from conf.uris import FILE_SCHEME
 from streaming import books, sizing, upkeeping
 from streaming.arrivals import Arrivals
+from streaming.audit import Audit
 from streaming.backbones import memory
 from streaming.backbones.featurizer import Featurizer, ensure_all, requests_of
 from streaming.books import Books, Report
@@ -298,9 +299,7 @@ class _Leg:
             pipeline,
             took=lambda batch: self.books.put(featurizer, batch),
             once=self._settings.once,
-            audit_every=self._settings.audit,
-            audit_in=left(self._settings.audit, standing.audited_at),
-            audited=audited,
+            audit=Audit(pipeline, self._settings.audit, left(self._settings.audit, standing.audited_at), audited),
             check=self._held.check,
             tries_once=_TRIES_ONCE[self._remote],
         )

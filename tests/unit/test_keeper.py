@@ -13,6 +13,7 @@ from conf.errors import LeaseLost, StorageError, StreamError
 from conf.rejections import Reason
 from conf.retrying import Backoff
 from streaming.adoption import Gap
+from streaming.audit import Audit
 from streaming.checkpoints import BrokenCheckpoint
 from streaming.crew import Crew
 from streaming.keeper import Keeper
@@ -136,7 +137,9 @@ class NoWait(Backoff):
 def keeper(orders: Orders, **given: Any) -> Keeper:
     """Return a keeper of `orders` that does not wait between its tries."""
     took = given.pop("took", lambda batch: None)
-    return Keeper(cast(Pipeline, orders), took, backoff=NoWait(), **given)
+    pipeline = cast(Pipeline, orders)
+    audit = Audit(pipeline, first_in=given.pop("audit_in", None), told=given.pop("audited", lambda: None))
+    return Keeper(pipeline, took, backoff=NoWait(), audit=audit, **given)
 
 
 def ended(kept: Keeper) -> Keeper:
