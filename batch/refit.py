@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -32,7 +31,7 @@ from conf.logs import fields, logger
 from conf.memory import available_bytes, text_of
 from conf.saying import Say, silent
 from conf.schemas import COMPONENTS, FEATURES, MODELS
-from conf.session import check_java, on_cluster, on_yarn, parse_spark_conf, session
+from conf.session import check_java, on_cluster, on_demand, parse_spark_conf, session
 from conf.settings import Settings
 from conf.tables import ensure
 
@@ -94,20 +93,18 @@ def run(settings: Settings, say: Say = silent, sessions: Sessions = session) -> 
     # Each partial result is megabytes: one at a time.
     extra = {"spark.sql.execution.arrow.maxRecordsPerBatch": "1"} | parse_spark_conf(settings.spark_conf)
     check_java()
-    with lease.hold(lake.lease(LEG), seconds=settings.lease, say=say) as held, ExitStack() as stack:
 
-        @functools.cache
-        def distribute() -> Distribution:
-            say("starting Spark")
-            spark = sessions("verger refit", cores=settings.cores, extra=extra, lake=str(lake.root))
-            return OnSpark(stack.enter_context(spark), access.settled(str(lake.root)))
+    def start() -> AbstractContextManager[SparkSession]:
+        say("starting Spark")
+        return sessions("verger refit", cores=settings.cores, extra=extra, lake=str(lake.root))
 
-        if on_yarn():
-            # A plan may take longer than a driver without a session is let live.
-            distribute()
+    with lease.hold(lake.lease(LEG), seconds=settings.lease, say=say) as held, on_demand(start) as spark:
         for table in (MODELS, COMPONENTS):
             ensure(table, lake.table(table))
             upkeep.configure(lake.table(table), {**table.properties, **upkeep.remembering(settings.vacuum_days)})
+
+        def distribute() -> Distribution:
+            return OnSpark(spark(), access.settled(str(lake.root)))
 
         def step(text: str, done: float = 0, total: float = 0) -> None:
             # Between steps only: what is told within one may come from another thread.

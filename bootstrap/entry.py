@@ -19,7 +19,9 @@ def main() -> None:
         print(f"verger: {clash}", file=sys.stderr)
         sys.exit(1)
     try:
-        _command_line(told=_add_driver_packages())()
+        fetched = _add_driver_packages()
+        run = _command_line(fetched)
+        run()
     except SystemExit as end:
         _leave(end.code)
     except KeyboardInterrupt:
@@ -33,13 +35,14 @@ def _add_driver_packages() -> bool:
     Its variable is taken away: it is no setting, and the commands would refuse it.
     """
     from bootstrap import driver_packages
-    from conf.errors import VergerError
-    from conf.printable import printable
-    from conf.redaction import redacted
 
     place = os.environ.pop(driver_packages.VARIABLE, "")
     if not place:
         return False
+    from conf.errors import VergerError
+    from conf.printable import printable
+    from conf.redaction import redacted
+
     try:
         driver_packages.use(place, sys.argv[1:])
     except VergerError as error:
@@ -48,13 +51,14 @@ def _add_driver_packages() -> bool:
     return True
 
 
-def _command_line(told: bool) -> Callable[[], None]:
-    from bootstrap.emr.packing.sharing import DRIVERS_OWN
-
+def _command_line(fetched: bool) -> Callable[[], None]:
+    """Return the command line, or say in one line which package of a driver is missing where none was fetched."""
     try:
         from bootstrap.cli import main as run
     except ModuleNotFoundError as error:
-        if told or error.name not in DRIVERS_OWN:
+        from bootstrap.emr.packing.sharing import DRIVERS_OWN
+
+        if fetched or error.name not in DRIVERS_OWN:
             raise
         print(
             f"verger: {error.name} is not installed here; the driver of a job has it from its package's driver.tar.gz: "

@@ -1,6 +1,7 @@
 """The Spark session: on a laptop tuned for one machine, under spark-submit whatever the cluster gives."""
 
 import contextlib
+import functools
 import os
 import re
 import shutil
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,9 +89,28 @@ def on_cluster() -> bool:
     return "PYSPARK_GATEWAY_PORT" in os.environ
 
 
-def on_yarn() -> bool:
+def _on_yarn() -> bool:
     """Whether YARN started this process as a driver, which it gives up where no session comes within some minutes."""
     return on_cluster() and "CONTAINER_ID" in os.environ
+
+
+@contextlib.contextmanager
+def on_demand(
+    start: "Callable[[], contextlib.AbstractContextManager[SparkSession]]",
+) -> "Iterator[Callable[[], SparkSession]]":
+    """Give what starts a session when it is first asked for one, which lives until the end of the `with` block.
+
+    On YARN it is started at once: what comes before a leg needs one may take longer than a driver is let live without.
+    """
+    with contextlib.ExitStack() as stack:
+
+        @functools.cache
+        def started() -> "SparkSession":
+            return stack.enter_context(start())
+
+        if _on_yarn():
+            started()
+        yield started
 
 
 def check_java() -> None:

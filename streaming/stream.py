@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 from threading import Event
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,7 @@ from conf.lake import LakePaths, create_lake, keep_apart
 from conf.logs import fields, logger
 from conf.retrying import Backoff
 from conf.schemas import ARRIVALS, FEATURES
-from conf.session import check_java, on_cluster, on_yarn, parse_spark_conf, session
+from conf.session import check_java, on_cluster, on_demand, parse_spark_conf, session
 from conf.settings import Settings
 from conf.tables import add_constraints
 from conf.uris import FILE_SCHEME
@@ -110,22 +109,18 @@ def run(
         if not on_cluster():
             _check_memory(settings, featurizers)
         leg = _Leg(settings, landing, lake, held, featurizers, stop, report, say)
-        with leg.books.kept(held.check), ExitStack() as stack:
 
-            @functools.cache
-            def started() -> SparkSession:
-                say("starting Spark")
-                slots = sizing.slots(_cores(settings), len(featurizers))
-                return stack.enter_context(sessions("verger stream", cores=slots, extra=extra, lake=str(lake.root)))
+        def start() -> AbstractContextManager[SparkSession]:
+            say("starting Spark")
+            slots = sizing.slots(_cores(settings), len(featurizers))
+            return sessions("verger stream", cores=slots, extra=extra, lake=str(lake.root))
 
-            if on_yarn():
-                # A listing may take longer than a driver without a session is let live.
-                started()
+        with leg.books.kept(held.check), on_demand(start) as spark:
             leg.chores.take_requests()
             leg.patiently(leg.discover)
             drained = settings.once and leg.settle_and_drained()
             if not drained and not stop.is_set():
-                leg.stream(started())
+                leg.stream(spark())
         return leg.totals
 
 

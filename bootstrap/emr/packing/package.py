@@ -133,16 +133,16 @@ def make(
         _trim_and_split(site, driver, owners)
         _interpreter(home, python)
         say("packing")
-        archives, digests = zip(*(_packed(*each, owners) for each in ((home, site), (driver, driver))), strict=True)
-        version = _version(source)
-        digest = hashlib.sha256("".join(digests).encode()).hexdigest()
-        package = Package(f"verger-{version}-{architecture}-{digest[:12]}", version, architecture, python, *archives)
+        environment, first = _packed(home, site, owners, Path(scratch) / ARCHIVE)
+        besides, second = _packed(driver, driver, owners, Path(scratch) / DRIVER)
+        version, digest = _version(source), hashlib.sha256(f"{first}{second}".encode()).hexdigest()
+        id = f"verger-{version}-{architecture}-{digest[:12]}"
+        package = Package(id, version, architecture, python, environment, besides)
         return package, _put(package, Path(scratch), out)
 
 
-def _packed(folder: Path, site: Path, owners: Mapping[str, tuple[str, str]]) -> tuple[Archive, str]:
-    """Pack a folder beside it, and return what it is with the sha256 of its tar."""
-    archive = folder.with_name(f"{folder.name}.tar.gz")
+def _packed(folder: Path, site: Path, owners: Mapping[str, tuple[str, str]], archive: Path) -> tuple[Archive, str]:
+    """Pack a folder into an archive, and return what it is with the sha256 of its tar."""
     digest = pack(folder, archive)
     return Archive(archive.stat().st_size, trimming.bytes_of(folder), _contents(site, owners)), digest
 

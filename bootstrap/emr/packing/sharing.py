@@ -28,7 +28,7 @@ DRIVERS_OWN = {
 }
 
 
-def normal(name: str) -> str:
+def _normal(name: str) -> str:
     """Return a package's name as indexes compare it: PEP 503, "Normalized Names"."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
@@ -48,10 +48,10 @@ def split(site: Path, driver: Path, owners: Mapping[str, str]) -> None:
     LookupError
         One of them is not there: the packages have changed.
     """
-    missing = DRIVERS_OWN.keys() - {normal(owner) for owner in owners.values()}
+    missing = DRIVERS_OWN.keys() - {_normal(owner) for owner in owners.values()}
     if missing:
         raise LookupError(min(missing))
     driver.mkdir(parents=True)
     for path in sorted(site.iterdir()):
-        if normal(owners.get(path.name, "")) in DRIVERS_OWN:
+        if _normal(owners.get(path.name, "")) in DRIVERS_OWN:
             path.rename(driver / path.name)
