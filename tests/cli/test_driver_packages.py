@@ -143,15 +143,19 @@ def test_the_way_to_s3_is_what_the_settings_say(tmp_path: Path, monkeypatch: pyt
     assert access.current().endpoint == "https://other.example.org"
 
 
-def _verger(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def _python(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "bootstrap.entry", *words],
+        [sys.executable, *words],
         cwd=Path(driver_packages.__file__).parents[1],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def _verger(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return _python("-m", "bootstrap.entry", *words, **environment)
 
 
 def test_the_variable_is_no_setting_to_be_refused(tmp_path: Path) -> None:
@@ -170,9 +174,7 @@ def test_a_missing_archive_ends_the_command_with_one_line(aws: Cloud) -> None:
 @pytest.mark.parametrize(("missing", "said"), [("typer", True), ("numpy", False)])
 def test_a_driver_that_was_not_told_of_them_says_what_is_missing(missing: str, said: bool) -> None:
     """In one line, with the mend; of a package that is not the driver's own Python's own words are best."""
-    begin = f"import sys; sys.modules['{missing}'] = None; from bootstrap.entry import main; main()"
-    tree = Path(driver_packages.__file__).parents[1]
-    done = subprocess.run([sys.executable, "-c", begin], cwd=tree, capture_output=True, text=True, check=False)
+    done = _python("-c", f"import sys; sys.modules['{missing}'] = None; from bootstrap.entry import main; main()")
     assert done.returncode == 1
     hint = (
         "verger: typer is not installed here; the driver of a job has it from its package's driver.tar.gz: "

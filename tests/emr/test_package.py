@@ -63,14 +63,6 @@ def test_a_worker_has_all_that_its_packages_ask_for() -> None:
     assert {each for each, by in asking.items() if each not in _asked_by(by)} == set()
 
 
-def test_no_worker_may_load_what_is_the_drivers_own() -> None:
-    """The contract of the imports names each that anything of ours asks for."""
-    project = tomllib.loads((_ROOT / "pyproject.toml").read_text("utf-8"))
-    contracts = project["tool"]["importlinter"]["contracts"]
-    (forbidden,) = (set(each["forbidden_modules"]) for each in contracts if "sharing.py" in each["name"])
-    assert forbidden >= {each for each, why in sharing.DRIVERS_OWN.items() if "asks" not in why}
-
-
 def test_what_is_packed_are_the_dependencies_of_the_project() -> None:
     """The group of pyproject.toml names what the legs import: dependencies, and pandas, which PySpark asks for."""
     project = tomllib.loads((_ROOT / "pyproject.toml").read_text("utf-8"))

@@ -8,6 +8,9 @@ from pathlib import Path
 from bootstrap.emr.packing.sharing import DRIVERS_OWN
 
 _ROOT = Path(__file__).parents[2]
+_CONTRACTS = tomllib.loads((_ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
+# Of the imports of what workers load.
+(_CONTRACT,) = (each for each in _CONTRACTS if "sharing.py" in each["name"])
 _LOADING = """
 import importlib, sys
 sys.modules |= dict.fromkeys({absent}, None)
@@ -16,11 +19,15 @@ for name in {modules}:
 """
 
 
+def test_the_contract_names_what_is_the_drivers_own() -> None:
+    """Each package that anything of ours asks for."""
+    asked = {name for name, why in DRIVERS_OWN.items() if "asks" not in why}
+    assert set(_CONTRACT["forbidden_modules"]) >= asked
+
+
 def test_what_a_worker_loads_needs_nothing_of_the_drivers_own() -> None:
-    """The modules that a contract of the imports names: also what they import only as they are loaded."""
-    contracts = tomllib.loads((_ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
-    (modules,) = (each["source_modules"] for each in contracts if "sharing.py" in each["name"])
+    """The modules that the contract names: also what they import only as they are loaded."""
     absent = [name.replace("-", "_") for name in (*DRIVERS_OWN, "arro3")]
-    command = [sys.executable, "-c", _LOADING.format(absent=absent, modules=modules)]
-    done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
+    code = _LOADING.format(absent=absent, modules=_CONTRACT["source_modules"])
+    done = subprocess.run([sys.executable, "-c", code], cwd=_ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
